@@ -1,0 +1,197 @@
+//! Names of things: nodes, their lives, sessions, topics, and the dot that names one version of one entry.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// A node of the cluster: a process that runs a [`Tracker`](crate::Tracker). Chosen by configuration or derived from the
+/// node's name; two live nodes must not share it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// The id that belongs to a name: 32 bits of its XXH3 hash, never 0. The same on every platform and version.
+    ///
+    /// ```
+    /// use headcount::NodeId;
+    /// assert_eq!(NodeId::from_name("web-1"), NodeId::from_name("web-1"));
+    /// assert_ne!(NodeId::from_name("web-1"), NodeId::from_name("web-2"));
+    /// ```
+    #[must_use]
+    pub fn from_name(name: &str) -> Self {
+        let hash = xxhash_rust::xxh3::xxh3_64(name.as_bytes());
+        #[expect(clippy::cast_possible_truncation, reason = "32 of the 64 bits are wanted")]
+        let id = (hash ^ (hash >> 32)) as u32;
+        Self(id.max(1))
+    }
+}
+
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:08x}", self.0)
+    }
+}
+
+/// One life of a node, from its start to its end. A later life has a greater incarnation (epoch first, then nonce), and
+/// nothing of an earlier life survives the sight of a later one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct Incarnation {
+    /// Counts the node's starts as far as anybody remembers them.
+    pub epoch: u32,
+    /// Random per start: tells two lives apart that both believe to be the n-th.
+    pub nonce: u32,
+}
+
+impl Incarnation {
+    /// Both parts in one number that sorts like the incarnation.
+    #[must_use]
+    pub fn to_u64(self) -> u64 {
+        u64::from(self.epoch) << 32 | u64::from(self.nonce)
+    }
+
+    /// The inverse of [`to_u64`](Self::to_u64).
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "the two halves are wanted")]
+    pub fn from_u64(packed: u64) -> Self {
+        Self { epoch: (packed >> 32) as u32, nonce: packed as u32 }
+    }
+}
+
+impl fmt::Display for Incarnation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{:08x}", self.epoch, self.nonce)
+    }
+}
+
+/// A session of this node, unique within the life of its tracker.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct SessionId(pub u64);
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// The dot of an entry: names one version of one entry, in the whole cluster and for ever.
+///
+/// Every track and every update makes a new one; the same ref is seen on every node. (A *dot* in the sense of dotted
+/// version vectors: Preguiça, Baquero et al., "Dotted Version Vectors", 2010; here the writer is a lane of a node.)
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+pub struct EntryRef {
+    /// The node whose session made the entry.
+    pub node: NodeId,
+    /// The life of that node.
+    pub incarnation: Incarnation,
+    /// The lane (shard) of that node.
+    pub lane: u16,
+    /// The position in that lane, from 1.
+    pub clock: u64,
+}
+
+impl fmt::Display for EntryRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}-{}-{}", self.node, self.incarnation, self.lane, self.clock)
+    }
+}
+
+/// The name of a topic: arbitrary bytes, cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Topic(Arc<[u8]>);
+
+impl Topic {
+    /// The bytes of the name.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// The name as text, with a replacement character where it is not UTF-8.
+    #[must_use]
+    pub fn as_str_lossy(&self) -> Cow<'_, str> {
+        String::from_utf8_lossy(&self.0)
+    }
+}
+
+impl Deref for Topic {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl AsRef<[u8]> for Topic {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl From<&[u8]> for Topic {
+    fn from(name: &[u8]) -> Self {
+        Self(name.into())
+    }
+}
+
+impl From<&str> for Topic {
+    fn from(name: &str) -> Self {
+        Self(name.as_bytes().into())
+    }
+}
+
+impl PartialEq<str> for Topic {
+    fn eq(&self, other: &str) -> bool {
+        *self.0 == *other.as_bytes()
+    }
+}
+
+impl PartialEq<&str> for Topic {
+    fn eq(&self, other: &&str) -> bool {
+        *self.0 == *other.as_bytes()
+    }
+}
+
+impl fmt::Display for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.as_str_lossy())
+    }
+}
+
+impl fmt::Debug for Topic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.as_str_lossy())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn incarnations_sort_by_epoch_then_nonce_in_both_forms() {
+        let mut lives = [
+            Incarnation { epoch: 2, nonce: 0 },
+            Incarnation { epoch: 1, nonce: u32::MAX },
+            Incarnation { epoch: 1, nonce: 7 },
+        ];
+        lives.sort();
+        assert_eq!(lives.map(|life| life.epoch), [1, 1, 2]);
+        assert!(lives.windows(2).all(|pair| pair[0].to_u64() < pair[1].to_u64()));
+        assert!(lives.iter().all(|&life| Incarnation::from_u64(life.to_u64()) == life));
+    }
+
+    #[test]
+    fn a_ref_reads_as_node_life_lane_and_clock() {
+        let dot = EntryRef {
+            node: NodeId(0x1a),
+            incarnation: Incarnation { epoch: 3, nonce: 0xbeef },
+            lane: 4,
+            clock: 17,
+        };
+        assert_eq!(dot.to_string(), "0000001a-3.0000beef-4-17");
+    }
+}

@@ -1,0 +1,9 @@
+//! The concurrent parts, small enough for a model checker.
+//!
+//! A kernel imports nothing but [`crate::sync`], so that `loom_tests` compiles these very files against loom: what the
+//! engine runs is what the models checked. Each takes a `const FAULT` that is 0 in the engine; the other values plant
+//! one named bug each, and the models assert that loom finds it.
+
+pub(crate) mod bell;
+pub(crate) mod change;
+pub(crate) mod mailbox;

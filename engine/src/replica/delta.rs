@@ -1,0 +1,187 @@
+//! Deltas: what a lane did between two clocks.
+//!
+//! A delta of `(lo, hi]` says for each clock what is still worth knowing when it is told: an entry that lives is told whole at
+//! the clock of its dot, as an `Update` if a receiver at `lo` has it already and as an `Add` otherwise; a removal is always
+//! told; a version that was replaced or removed since is skipped. So a delta costs what is alive, and a receiver that applied
+//! the deltas up to the owner's clock has exactly the owner's entries, however the clocks between were cut.
+
+use super::{DeltaError, Replica};
+use crate::Entry;
+use crate::lane::Logged;
+use crate::shard::State;
+use crate::sync::Arc;
+
+/// One operation as it is told, borrowing its bytes. Consumes one clock ([`Skip`](Self::Skip): several).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op<'a> {
+    /// The entry born at `birth` lives at this clock; told whole.
+    Add {
+        /// The clock of its first version: this clock, or an earlier one if it was updated since.
+        birth: u64,
+        /// Its topic.
+        topic: &'a [u8],
+        /// Its key.
+        key: &'a [u8],
+        /// Its metadata.
+        meta: &'a [u8],
+    },
+    /// The entry born at `birth`, which the receiver holds, has a new version at this clock.
+    Update {
+        /// The clock of its first version.
+        birth: u64,
+        /// Its new metadata.
+        meta: &'a [u8],
+    },
+    /// The entry born at `birth` was removed. The receiver need not hold it.
+    Remove {
+        /// The clock of its first version.
+        birth: u64,
+    },
+    /// Nothing that still matters happened for so many clocks, at least one.
+    Skip {
+        /// How many.
+        count: u64,
+    },
+}
+
+impl Op<'_> {
+    /// How many clocks the operation consumes.
+    #[must_use]
+    pub fn clocks(&self) -> u64 {
+        match self {
+            Self::Skip { count } => *count,
+            _ => 1,
+        }
+    }
+}
+
+/// A delta to be applied, borrowing its operations. It covers the clocks `(lo, hi]`.
+#[derive(Clone, Copy, Debug)]
+pub struct DeltaView<'a> {
+    /// The owner's lane.
+    pub lane: u16,
+    /// The clock before the first operation.
+    pub lo: u64,
+    /// The clock of the last operation.
+    pub hi: u64,
+    /// The operations, whose clocks add up to `hi - lo`.
+    pub ops: &'a [Op<'a>],
+}
+
+/// One operation of a delta made here.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum DeltaOp {
+    /// See [`Op::Add`].
+    Add(Entry),
+    /// See [`Op::Update`].
+    Update(Entry),
+    /// See [`Op::Remove`].
+    Remove {
+        /// The clock of the removed entry's first version.
+        birth: u64,
+    },
+    /// See [`Op::Skip`].
+    Skip {
+        /// How many clocks.
+        count: u64,
+    },
+}
+
+/// A delta of one of this node's lanes, for the clocks `(lo, hi]`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Delta {
+    lane: u16,
+    lo: u64,
+    hi: u64,
+    operations: Vec<DeltaOp>,
+}
+
+impl Delta {
+    /// The lane.
+    #[must_use]
+    pub fn lane(&self) -> u16 {
+        self.lane
+    }
+
+    /// The clock before the first operation.
+    #[must_use]
+    pub fn lo(&self) -> u64 {
+        self.lo
+    }
+
+    /// The clock of the last operation.
+    #[must_use]
+    pub fn hi(&self) -> u64 {
+        self.hi
+    }
+
+    /// The operations, in order.
+    pub fn ops(&self) -> impl Iterator<Item = Op<'_>> {
+        self.operations.iter().map(|operation| match operation {
+            DeltaOp::Add(entry) => {
+                Op::Add { birth: entry.0.birth, topic: entry.topic(), key: entry.key(), meta: entry.meta() }
+            }
+            DeltaOp::Update(entry) => Op::Update { birth: entry.0.birth, meta: entry.meta() },
+            DeltaOp::Remove { birth } => Op::Remove { birth: *birth },
+            DeltaOp::Skip { count } => Op::Skip { count: *count },
+        })
+    }
+
+    /// The operations, in order, with the entries that they are about.
+    #[must_use]
+    pub fn operations(&self) -> &[DeltaOp] {
+        &self.operations
+    }
+
+    /// The delta in the form that [`Replica::apply`] takes; `ops` are those of [`ops`](Self::ops).
+    #[must_use]
+    pub fn view<'a>(&self, ops: &'a [Op<'a>]) -> DeltaView<'a> {
+        DeltaView { lane: self.lane, lo: self.lo, hi: self.hi, ops }
+    }
+}
+
+impl Replica {
+    /// What an own lane did since clock `since`, at most `clocks_max` clocks of it.
+    ///
+    /// # Errors
+    /// [`DeltaError`]: the lane or the clock does not exist, or the log no longer reaches back so far.
+    pub fn delta(&self, lane: u16, since: u64, clocks_max: usize) -> Result<Delta, DeltaError> {
+        let shard = self.shard(lane).ok_or(DeltaError::NoSuchLane { lane, lanes: self.lanes() })?;
+        let state = shard.read();
+        if since > state.lane.clock {
+            return Err(DeltaError::Ahead { clock: state.lane.clock });
+        }
+        if since < state.lane.log.floor() {
+            return Err(DeltaError::Compacted { oldest: state.lane.log.floor() });
+        }
+        Ok(state.delta(since, clocks_max))
+    }
+}
+
+impl State {
+    fn delta(&self, lo: u64, clocks_max: usize) -> Delta {
+        let hi = self.lane.clock.min(lo.saturating_add(clocks_max as u64));
+        let mut operations = Vec::new();
+        for (clock, logged) in self.lane.log.range(lo, hi) {
+            let live = || {
+                let slot = *self.lane.by_dot.get(&clock)?;
+                Some(Entry(Arc::clone(&self.store.slot(slot).record)))
+            };
+            let operation = match logged {
+                Logged::Remove { birth } => DeltaOp::Remove { birth },
+                Logged::Update { birth } if birth <= lo => {
+                    live().map_or(DeltaOp::Skip { count: 1 }, DeltaOp::Update)
+                }
+                Logged::Add | Logged::Update { .. } => {
+                    live().map_or(DeltaOp::Skip { count: 1 }, DeltaOp::Add)
+                }
+            };
+            match (operations.last_mut(), operation) {
+                (Some(DeltaOp::Skip { count }), DeltaOp::Skip { .. }) => *count += 1,
+                (_, operation) => operations.push(operation),
+            }
+        }
+        Delta { lane: self.index, lo, hi, operations }
+    }
+}

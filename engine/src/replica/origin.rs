@@ -1,0 +1,324 @@
+//! Other nodes: which are known, in which life, and whether they are to be seen.
+
+use super::lane::LaneState;
+use super::{OriginError, Replica};
+use crate::entry::OriginIx;
+use crate::event::EventKind;
+use crate::shard::Wakes;
+use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
+use crate::tracker::Inner;
+use crate::{Incarnation, Node, NodeId, NodeState};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::{Duration, Instant};
+
+/// Nodes that were forgotten and whose highest life is still remembered, so that nothing older comes back.
+const FENCES_MAX: usize = 4096;
+
+/// A node and its life.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Identity {
+    /// The node.
+    pub node: NodeId,
+    /// Its life.
+    pub incarnation: Incarnation,
+}
+
+/// What [`Replica::origin_join`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Joined {
+    /// The node was not known; it has no entries yet.
+    New,
+    /// This life was known; nothing has changed.
+    Known,
+    /// An earlier life was known; its entries have left, and this one has none yet.
+    Replaced,
+}
+
+/// One life of another node.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) index: OriginIx,
+    pub(crate) node: NodeId,
+    pub(crate) name: String,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) lanes: Box<[Mutex<LaneState>]>,
+    pub(crate) entries: AtomicU64,
+    state: AtomicU32,
+    heard_ms: AtomicU64,
+}
+
+impl Origin {
+    pub(crate) fn state(&self) -> NodeState {
+        // Relaxed: for show. What is visible is decided under the shards' locks.
+        match self.state.load(Ordering::Relaxed) {
+            0 => NodeState::Up,
+            1 => NodeState::Suspect,
+            _ => NodeState::Down,
+        }
+    }
+
+    fn set_state(&self, state: NodeState) {
+        let code = match state {
+            NodeState::Suspect => 1,
+            NodeState::Down => 2,
+            _ => 0,
+        };
+        self.state.store(code, Ordering::Relaxed);
+    }
+
+    pub(crate) fn heard(&self, elapsed: Duration) {
+        // Relaxed: for show.
+        self.heard_ms.store(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LocalNode {
+    pub(crate) identity: Identity,
+    pub(crate) name: String,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    local: LocalNode,
+    by_node: BTreeMap<NodeId, Arc<Origin>>,
+    /// Lives that are over, hidden, with entries still to be purged. Oldest first.
+    pub(super) retired: VecDeque<Arc<Origin>>,
+    fences: HashMap<NodeId, Incarnation, ahash::RandomState>,
+    fence_order: VecDeque<NodeId>,
+    pub(super) free: Vec<OriginIx>,
+    used: OriginIx,
+}
+
+/// All other nodes.
+#[derive(Debug)]
+pub(crate) struct Origins {
+    started: Instant,
+    /// Taken before any lane or shard by whatever makes a node come, go, hide or show, so that these take turns.
+    turn: Mutex<()>,
+    table: Mutex<Table>,
+}
+
+impl Origins {
+    pub(crate) fn new(identity: Identity) -> Self {
+        let local = LocalNode { identity, name: String::new() };
+        Self {
+            started: Instant::now(),
+            turn: Mutex::new(()),
+            table: Mutex::new(Table { local, ..Table::default() }),
+        }
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(crate) fn local(&self) -> LocalNode {
+        self.table.lock().local.clone()
+    }
+
+    pub(crate) fn set_local(&self, identity: Identity, name: &str) {
+        self.table.lock().local = LocalNode { identity, name: name.to_owned() };
+    }
+
+    pub(crate) fn get(&self, node: NodeId) -> Option<Arc<Origin>> {
+        self.table.lock().by_node.get(&node).cloned()
+    }
+
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock()
+    }
+
+    pub(super) fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock()
+    }
+
+    pub(crate) fn highest(&self, node: NodeId) -> Option<Incarnation> {
+        self.table.lock().highest(node)
+    }
+
+    /// Nodes known, and lives waiting to be purged.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        let table = self.table.lock();
+        (table.by_node.len(), table.retired.len())
+    }
+
+    pub(crate) fn nodes(&self, entries_local: usize) -> Vec<Node> {
+        let elapsed = self.elapsed();
+        let table = self.table.lock();
+        let local = Node {
+            id: table.local.identity.node,
+            name: table.local.name.clone(),
+            incarnation: table.local.identity.incarnation,
+            state: NodeState::Local,
+            heard_age: None,
+            entries: entries_local,
+        };
+        let others = table.by_node.values().map(|origin| Node {
+            id: origin.node,
+            name: origin.name.clone(),
+            incarnation: origin.incarnation,
+            state: origin.state(),
+            heard_age: Some(
+                elapsed.saturating_sub(Duration::from_millis(origin.heard_ms.load(Ordering::Relaxed))),
+            ),
+            entries: usize::try_from(origin.entries.load(Ordering::Relaxed)).unwrap_or(usize::MAX),
+        });
+        std::iter::once(local).chain(others).collect()
+    }
+}
+
+impl Table {
+    fn highest(&self, node: NodeId) -> Option<Incarnation> {
+        let known = self.by_node.get(&node).map(|origin| origin.incarnation);
+        known.max(self.fences.get(&node).copied())
+    }
+
+    fn fence(&mut self, node: NodeId, incarnation: Incarnation) {
+        if self.fences.insert(node, incarnation).is_none() {
+            self.fence_order.push_back(node);
+        }
+        if self.fence_order.len() > FENCES_MAX
+            && let Some(oldest) = self.fence_order.pop_front()
+        {
+            self.fences.remove(&oldest);
+        }
+    }
+
+    fn take_index(&mut self) -> OriginIx {
+        self.free.pop().unwrap_or_else(|| {
+            self.used += 1;
+            self.used
+        })
+    }
+}
+
+impl Replica {
+    /// Makes a life of another node known, from its announcement: an empty view of so many lanes, up.
+    ///
+    /// # Errors
+    /// [`OriginError`]: it is this node, a later life is known, or a limit is reached. Nothing has changed.
+    pub fn origin_join(
+        &self,
+        node: NodeId,
+        name: &str,
+        incarnation: Incarnation,
+        lanes: u16,
+    ) -> Result<Joined, OriginError> {
+        let inner = self.inner();
+        if !(1..=256).contains(&lanes) {
+            return Err(OriginError::Lanes { lanes });
+        }
+        let _turn = inner.origins.turn();
+        let old = {
+            let table = inner.origins.table();
+            if node == table.local.identity.node {
+                return Err(OriginError::IsLocal);
+            }
+            if let Some(highest) = table.highest(node).filter(|&highest| highest > incarnation) {
+                return Err(OriginError::Stale { highest });
+            }
+            let old = table.by_node.get(&node).cloned();
+            if old.as_ref().is_some_and(|old| old.incarnation == incarnation) {
+                return Ok(Joined::Known);
+            }
+            let max = inner.config.origins_max;
+            if old.is_none() && table.by_node.len() >= max {
+                return Err(OriginError::TooMany { max });
+            }
+            old
+        };
+        if let Some(old) = &old {
+            inner.retire(old);
+        }
+        let mut table = inner.origins.table();
+        let origin = Arc::new(Origin {
+            index: table.take_index(),
+            node,
+            name: name.to_owned(),
+            incarnation,
+            lanes: (0..lanes).map(|_| Mutex::new(LaneState::default())).collect(),
+            entries: AtomicU64::new(0),
+            state: AtomicU32::new(0),
+            heard_ms: AtomicU64::new(0),
+        });
+        origin.heard(inner.origins.elapsed());
+        table.by_node.insert(node, origin);
+        drop(table);
+        inner.emit_node(EventKind::NodeUp { node, incarnation });
+        Ok(if old.is_some() { Joined::Replaced } else { Joined::New })
+    }
+
+    /// Sets the state of another node. [`NodeState::Down`] hides its entries, with their leave events, and keeps them;
+    /// [`NodeState::Up`] and [`NodeState::Suspect`] show them again, with the same refs. Returns false for a node that is not known.
+    pub fn origin_state(&self, node: NodeId, state: NodeState) -> bool {
+        let inner = self.inner();
+        let _turn = inner.origins.turn();
+        let Some(origin) = inner.origins.get(node) else {
+            return false;
+        };
+        let was_down = origin.state() == NodeState::Down;
+        let is_down = state == NodeState::Down;
+        origin.set_state(state);
+        let incarnation = origin.incarnation;
+        if is_down && !was_down {
+            inner.hide(origin.index);
+            inner.emit_node(EventKind::NodeDown { node, incarnation });
+        } else if was_down && !is_down {
+            for shard in &inner.shards {
+                let mut wakes = Wakes::default();
+                let mut guard = shard.write();
+                guard.unhide(origin.index, &mut wakes);
+                inner.finish(shard, guard, wakes);
+            }
+            inner.emit_node(EventKind::NodeUp { node, incarnation });
+        }
+        true
+    }
+
+    /// Forgets a node: its entries leave if they were to be seen, and are purged by [`maintain`](Self::maintain). Its
+    /// highest life is remembered, so that an older one is refused; the same one may join again, from nothing. Returns
+    /// false for a node that is not known.
+    pub fn forget(&self, node: NodeId) -> bool {
+        let inner = self.inner();
+        let _turn = inner.origins.turn();
+        let Some(origin) = inner.origins.get(node) else {
+            return false;
+        };
+        inner.retire(&origin);
+        true
+    }
+}
+
+impl Inner {
+    fn hide(&self, origin: OriginIx) {
+        for shard in &self.shards {
+            let mut wakes = Wakes::default();
+            let mut state = shard.write();
+            state.hide(origin, &mut wakes);
+            self.finish(shard, state, wakes);
+        }
+    }
+
+    /// Ends a life: nothing of it is applied or seen any more; its entries wait to be purged.
+    fn retire(&self, origin: &Arc<Origin>) {
+        for lane in &origin.lanes {
+            let mut lane = lane.lock();
+            lane.retired = true;
+            lane.transfer = None;
+        }
+        self.hide(origin.index);
+        let was_down = origin.state() == NodeState::Down;
+        {
+            let mut table = self.origins.table();
+            table.by_node.remove(&origin.node);
+            table.fence(origin.node, origin.incarnation);
+            table.retired.push_back(Arc::clone(origin));
+        }
+        if !was_down {
+            let (node, incarnation) = (origin.node, origin.incarnation);
+            self.emit_node(EventKind::NodeDown { node, incarnation });
+        }
+    }
+}

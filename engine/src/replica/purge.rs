@@ -1,0 +1,43 @@
+//! What can wait: taking out, in slices, the entries of lives that are over.
+
+use super::Replica;
+use super::apply::Cursor;
+use crate::sync::{Arc, Ordering};
+
+impl Replica {
+    /// Purges at most about `entries_max` entries of lives that are over. They are not to be seen any more; this gives
+    /// their memory back. Returns whether more is left.
+    pub fn maintain(&self, entries_max: usize) -> bool {
+        let inner = self.inner();
+        let _turn = inner.origins.turn();
+        let mut left = entries_max;
+        loop {
+            let Some(origin) = inner.origins.table().retired.front().cloned() else {
+                return false;
+            };
+            for lane in &origin.lanes {
+                let mut lane = lane.lock();
+                let mut cursor = Cursor::new(inner);
+                while left > 0
+                    && let Some(dot) = lane.last_dot()
+                {
+                    if let Some(place) = lane.remove(dot) {
+                        cursor.remove(place);
+                        // Relaxed: a count for show and for a limit that is checked under the lane's lock.
+                        origin.entries.fetch_sub(1, Ordering::Relaxed);
+                    }
+                    left -= 1;
+                }
+                if lane.len() > 0 {
+                    return true;
+                }
+            }
+            for shard in &inner.shards {
+                shard.write().hidden.retain(|&hidden| hidden != origin.index);
+            }
+            let mut table = inner.origins.table();
+            table.retired.retain(|other| !Arc::ptr_eq(other, &origin));
+            table.free.push(origin.index);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Snapshots of a lane: all that lives as of a clock, newest first.
+//!
+//! A snapshot has a **base**: a clock that the receiver holds. Entries above it come whole, entries at or below it as dots only
+//! ("still alive"), so a receiver that missed a little gets a little. Chunks cover the clocks from `as_of` down to 0, strictly
+//! descending: the newer version of an entry arrives before the older one's absence is noticed, so nothing flickers. Within a
+//! chunk's range, what is held and not listed was removed. The receiver's clock moves once, at the end; until then deltas of
+//! the lane wait.
+
+use super::apply::{LaneWriter, Told};
+use super::lane::Transfer;
+use super::{ApplyError, LaneCondition, LaneSummary, Replica};
+use crate::sync::Arc;
+use crate::{Entry, Incarnation, NodeId};
+
+/// All live entries of one of this node's lanes at one instant.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct LaneSnapshot {
+    /// The lane.
+    pub lane: u16,
+    /// Its clock, count and digest at that instant.
+    pub summary: LaneSummary,
+    /// The entries, newest dot first.
+    pub entries: Vec<Entry>,
+}
+
+/// The content of an entry in a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Payload<'a> {
+    /// Its topic.
+    pub topic: &'a [u8],
+    /// Its key.
+    pub key: &'a [u8],
+    /// Its metadata.
+    pub meta: &'a [u8],
+}
+
+/// One live entry of a snapshot.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SnapshotItem<'a> {
+    /// The clock of its present version.
+    pub dot: u64,
+    /// The clock of its first version.
+    pub birth: u64,
+    /// Its content; `None` at or below the base, where the receiver has it.
+    pub payload: Option<Payload<'a>>,
+}
+
+impl Replica {
+    /// All live entries of an own lane at one instant.
+    #[must_use]
+    pub fn snapshot(&self, lane: u16) -> Option<LaneSnapshot> {
+        let state = self.shard(lane)?.read();
+        let summary = LaneSummary {
+            clock: state.lane.clock,
+            count: state.lane.by_dot.len() as u64,
+            digest: state.lane.digest,
+        };
+        let slots = state.lane.by_dot.values().rev();
+        let entries = slots.map(|&slot| Entry(Arc::clone(&state.store.slot(slot).record))).collect();
+        Some(LaneSnapshot { lane, summary, entries })
+    }
+
+    /// The base from which a snapshot of another node's lane is to be asked for: the clock held, or 0 if the lane has diverged.
+    #[must_use]
+    pub fn snapshot_base(&self, node: NodeId, lane: u16) -> Option<u64> {
+        let held = self.remote_lane(node, lane)?;
+        Some(if held.condition == LaneCondition::Diverged { 0 } else { held.summary.clock })
+    }
+
+    /// Opens a snapshot of another node's lane. Deltas of the lane are refused until it ends.
+    ///
+    /// # Errors
+    /// [`ApplyError::SnapshotMisfit`] if it builds on a clock that is not held or leads to nothing newer; nothing has changed.
+    pub fn snapshot_begin(
+        &self,
+        node: NodeId,
+        incarnation: Incarnation,
+        lane: u16,
+        base: u64,
+        as_of: u64,
+    ) -> Result<(), ApplyError> {
+        let inner = self.inner();
+        let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
+        let mut writer = LaneWriter::open(inner, &origin, incarnation, lane)?;
+        let have = writer.lane.clock;
+        let clean = writer.lane.condition == LaneCondition::Clean;
+        let usable = if writer.lane.condition == LaneCondition::Diverged { 0 } else { have };
+        if base > usable || as_of < have || (clean && as_of == have) {
+            return Err(ApplyError::SnapshotMisfit { base, as_of, have });
+        }
+        writer.lane.transfer = Some(Transfer { base, as_of, next_hi: as_of, diverged: false });
+        if clean {
+            writer.lane.condition = LaneCondition::Partial;
+        }
+        Ok(())
+    }
+
+    /// Applies the next chunk: of the dots in `(lo, hi]`, exactly these are alive. Items are in strictly descending order.
+    ///
+    /// # Errors
+    /// [`ApplyError`]; the snapshot is aborted then, the clock stays, and the lane needs another snapshot.
+    pub fn snapshot_chunk(
+        &self,
+        node: NodeId,
+        incarnation: Incarnation,
+        lane: u16,
+        (lo, hi): (u64, u64),
+        items: &[SnapshotItem<'_>],
+    ) -> Result<(), ApplyError> {
+        let inner = self.inner();
+        let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
+        let mut writer = LaneWriter::open(inner, &origin, incarnation, lane)?;
+        let applied = writer.chunk(lo, hi, items);
+        if applied.is_err() {
+            writer.abort();
+        }
+        applied
+    }
+
+    /// Ends a snapshot whose chunks have come down to 0: the clock moves to its `as_of`, if count and digest are the owner's.
+    ///
+    /// # Errors
+    /// [`ApplyError::OutOfTurn`] if chunks are missing; [`ApplyError::Diverged`] (birth 0) if the result is not what the
+    /// owner has: the clock stays and a whole snapshot is needed.
+    pub fn snapshot_end(
+        &self,
+        node: NodeId,
+        incarnation: Incarnation,
+        lane: u16,
+        count: u64,
+        digest: u64,
+    ) -> Result<u64, ApplyError> {
+        let inner = self.inner();
+        let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
+        let mut writer = LaneWriter::open(inner, &origin, incarnation, lane)?;
+        let Some(transfer) = writer.lane.transfer.filter(|transfer| transfer.next_hi == 0) else {
+            writer.abort();
+            return Err(ApplyError::OutOfTurn);
+        };
+        writer.lane.transfer = None;
+        let summary = writer.lane.summary();
+        if transfer.diverged || summary.count != count || summary.digest != digest {
+            writer.lane.condition = LaneCondition::Diverged;
+            return Err(ApplyError::Diverged { birth: 0 });
+        }
+        writer.lane.clock = transfer.as_of;
+        writer.lane.condition = LaneCondition::Clean;
+        Ok(transfer.as_of)
+    }
+
+    /// Aborts a snapshot: the clock stays, what came stays, and the lane needs another snapshot.
+    pub fn snapshot_abort(&self, node: NodeId, lane: u16) {
+        if let Some(origin) = self.inner().origins.get(node)
+            && let Some(lane) = origin.lanes.get(usize::from(lane))
+        {
+            lane.lock().transfer = None;
+        }
+    }
+}
+
+impl LaneWriter<'_> {
+    fn abort(&mut self) {
+        self.lane.transfer = None;
+    }
+
+    fn chunk(&mut self, lo: u64, hi: u64, items: &[SnapshotItem<'_>]) -> Result<(), ApplyError> {
+        let transfer = self.lane.transfer.ok_or(ApplyError::OutOfTurn)?;
+        if hi != transfer.next_hi || lo >= hi {
+            return Err(ApplyError::OutOfTurn);
+        }
+        self.check_items(lo, hi, transfer.base, items)?;
+        let mut diverged = transfer.diverged;
+        for item in items {
+            match item.payload {
+                Some(Payload { topic, key, meta }) => {
+                    let told = Told { dot: item.dot, birth: item.birth, topic, key, meta };
+                    match self.lane.find(item.birth) {
+                        Some((dot, place)) if dot == item.dot && !self.holds(place, told) => {
+                            self.remove(dot);
+                            self.upsert(told)?;
+                        }
+                        Some((dot, _)) if dot > item.dot => {
+                            self.remove(dot);
+                            self.upsert(told)?;
+                        }
+                        _ => self.upsert(told)?,
+                    }
+                }
+                None => diverged |= self.lane.find(item.birth).is_none_or(|(dot, _)| dot != item.dot),
+            }
+        }
+        // Both ascend: what is held in the range and not listed was removed.
+        let mut listed = items.iter().rev().map(|item| item.dot).peekable();
+        for dot in self.lane.dots_in(lo, hi) {
+            while listed.next_if(|&next| next < dot).is_some() {}
+            if listed.peek() != Some(&dot) {
+                self.remove(dot);
+            }
+        }
+        self.lane.transfer = Some(Transfer { next_hi: lo, diverged, ..transfer });
+        Ok(())
+    }
+
+    fn check_items(&self, lo: u64, hi: u64, base: u64, items: &[SnapshotItem<'_>]) -> Result<(), ApplyError> {
+        let mut above = hi.saturating_add(1);
+        for item in items {
+            if item.dot >= above || item.dot <= lo || item.birth == 0 || item.birth > item.dot {
+                return Err(ApplyError::Malformed {
+                    what: "dots of a chunk are not descending in its range",
+                });
+            }
+            above = item.dot;
+            match item.payload {
+                Some(Payload { topic, key, meta }) => self.check_lens(topic, key, meta)?,
+                None if item.dot > base => {
+                    return Err(ApplyError::Malformed { what: "an entry above the base has no content" });
+                }
+                None => {}
+            }
+        }
+        Ok(())
+    }
+}

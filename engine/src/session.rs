@@ -1,0 +1,337 @@
+//! Sessions: who owns an entry.
+
+use crate::shard::{Draft, Wakes};
+use crate::sync::{Arc, Mutex};
+use crate::tracker::Inner;
+use crate::{Entry, EntryRef, Error, SessionId};
+use ahash::RandomState;
+use std::collections::HashSet;
+use std::fmt;
+
+/// Operations that one lock of a shard covers in a batch.
+const BATCH_PER_LOCK: usize = 64;
+
+/// Where an own entry is: shard and slot.
+type Place = (u16, u32);
+type Owned = HashSet<Place, RandomState>;
+
+/// The owner of entries, usually one connection. Dropping it makes all of them leave, on a panic too.
+///
+/// A session can be shared between threads (`Arc<Session>`); its operations take turns, and do not wait for those of
+/// other sessions except where they meet in a shard for the length of one operation.
+pub struct Session {
+    tracker: Arc<Inner>,
+    id: SessionId,
+    owned: Mutex<Owned>,
+}
+
+impl Session {
+    pub(crate) fn new(tracker: Arc<Inner>, id: SessionId) -> Self {
+        Self { tracker, id, owned: Mutex::new(Owned::default()) }
+    }
+
+    /// The session's number on this node.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Tracks `key` in `topic`: an entry joins, and is listed with the returned ref when this returns.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyTracked`] if this session has that key there already; [`Error::TooLong`], [`Error::Full`],
+    /// [`Error::Shutdown`]. Nothing has changed then.
+    pub fn track(
+        &self,
+        topic: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        meta: impl AsRef<[u8]>,
+    ) -> Result<EntryRef, Error> {
+        let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
+        self.tracker.check_lens(topic, key, meta)?;
+        let draft = Draft::new(key, meta);
+        let mut owned = self.owned.lock();
+        self.check_room(&owned, 1)?;
+        let shard = self.tracker.shard_of(topic);
+        let mut wakes = Wakes::default();
+        let mut state = shard.write();
+        let entries_max = self.tracker.config.shard_entries_max;
+        let tracked = state.track(self.id.0, topic, draft, entries_max, &mut wakes);
+        let index = state.index;
+        self.tracker.finish(shard, state, wakes);
+        let (slot, dot) = tracked?;
+        owned.insert((index, slot));
+        Ok(dot)
+    }
+
+    /// Tracks many at once, all or nothing: cheaper than one by one, because a shard is locked once for many. Returns the
+    /// refs in the order given. Readers may see the batch arrive in parts.
+    ///
+    /// # Errors
+    /// As [`track`](Self::track), for the first entry that cannot be tracked; a key given twice is
+    /// [`Error::AlreadyTracked`]. No entry of the batch is left then; entries seen meanwhile leave with an event.
+    pub fn track_many<T, K, M>(
+        &self,
+        entries: impl IntoIterator<Item = (T, K, M)>,
+    ) -> Result<Vec<EntryRef>, Error>
+    where
+        T: AsRef<[u8]>,
+        K: AsRef<[u8]>,
+        M: AsRef<[u8]>,
+    {
+        let mut batch = Vec::new();
+        for (at, (topic, key, meta)) in entries.into_iter().enumerate() {
+            self.tracker.check_lens(topic.as_ref(), key.as_ref(), meta.as_ref())?;
+            let draft = Draft::new(key.as_ref(), meta.as_ref());
+            batch.push((self.tracker.shard_index(topic.as_ref()), at, topic, Some(draft)));
+        }
+        batch.sort_unstable_by_key(|&(shard, at, ..)| (shard, at));
+        let mut owned = self.owned.lock();
+        self.check_room(&owned, batch.len())?;
+        let mut placed: Vec<Place> = Vec::with_capacity(batch.len());
+        let mut refs = vec![None; batch.len()];
+        let mut failed = None;
+        'groups: for group in batch.chunk_by_mut(|a, b| a.0 == b.0) {
+            let shard = &self.tracker.shards[group[0].0];
+            for part in group.chunks_mut(BATCH_PER_LOCK) {
+                let mut wakes = Wakes::default();
+                let mut state = shard.write();
+                for (_, at, topic, draft) in part {
+                    let Some(draft) = draft.take() else { continue };
+                    let entries_max = self.tracker.config.shard_entries_max;
+                    match state.track(self.id.0, topic.as_ref(), draft, entries_max, &mut wakes) {
+                        Ok((slot, dot)) => {
+                            placed.push((state.index, slot));
+                            refs[*at] = Some(dot);
+                        }
+                        Err(error) => {
+                            failed = Some(error);
+                            break;
+                        }
+                    }
+                }
+                self.tracker.finish(shard, state, wakes);
+                if failed.is_some() {
+                    break 'groups;
+                }
+            }
+        }
+        if let Some(error) = failed {
+            self.leave(placed);
+            return Err(error);
+        }
+        owned.extend(placed);
+        Ok(refs.into_iter().flatten().collect())
+    }
+
+    /// Gives an entry of this session a new meta: one `Update` event, a new ref, and no moment without the entry.
+    ///
+    /// # Errors
+    /// [`Error::NotTracked`] if this session does not have that key there; [`Error::TooLong`], [`Error::Shutdown`].
+    /// Nothing has changed then.
+    pub fn update(
+        &self,
+        topic: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        meta: impl AsRef<[u8]>,
+    ) -> Result<EntryRef, Error> {
+        let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
+        self.tracker.check_lens(topic, key, meta)?;
+        let _turn = self.owned.lock();
+        // Nothing is expected, so nothing can have come between.
+        self.revise(topic, key, meta, None)?.ok_or(Error::NotTracked)
+    }
+
+    /// Like [`update`](Self::update), with a meta made from the present entry. The closure runs outside any lock, on a
+    /// copy; if the entry changed meanwhile it runs again on the new one. If it panics, nothing has changed.
+    ///
+    /// ```
+    /// # let session = headcount::Tracker::new().session();
+    /// session.track("room:42", "alice", "1")?;
+    /// session.update_with("room:42", "alice", |entry| entry.meta().repeat(2))?;
+    /// assert_eq!(session.entries()[0].meta(), b"11");
+    /// # Ok::<(), headcount::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`update`](Self::update).
+    pub fn update_with<M: AsRef<[u8]>>(
+        &self,
+        topic: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        mut meta: impl FnMut(&Entry) -> M,
+    ) -> Result<EntryRef, Error> {
+        let (topic, key) = (topic.as_ref(), key.as_ref());
+        self.tracker.check_lens(topic, key, &[])?;
+        loop {
+            let entry = {
+                let state = self.tracker.shard_of(topic).read();
+                if state.closed {
+                    return Err(Error::Shutdown);
+                }
+                let slot = state.find_own(self.id.0, topic, key).ok_or(Error::NotTracked)?;
+                Entry(Arc::clone(&state.store.slot(slot).record))
+            };
+            let meta = meta(&entry);
+            self.tracker.check_lens(topic, key, meta.as_ref())?;
+            let _turn = self.owned.lock();
+            if let Some(dot) = self.revise(topic, key, meta.as_ref(), Some(entry.0.clock))? {
+                return Ok(dot);
+            }
+        }
+    }
+
+    fn revise(
+        &self,
+        topic: &[u8],
+        key: &[u8],
+        meta: &[u8],
+        expected: Option<u64>,
+    ) -> Result<Option<EntryRef>, Error> {
+        let draft = Draft::new(key, meta);
+        let shard = self.tracker.shard_of(topic);
+        let mut wakes = Wakes::default();
+        let mut state = shard.write();
+        let updated = state.update(self.id.0, topic, draft, expected, &mut wakes);
+        self.tracker.finish(shard, state, wakes);
+        updated
+    }
+
+    /// Makes one entry leave. False, and no event, if this session does not have that key there.
+    ///
+    /// # Errors
+    /// [`Error::Shutdown`].
+    pub fn untrack(&self, topic: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<bool, Error> {
+        let (topic, key) = (topic.as_ref(), key.as_ref());
+        let mut owned = self.owned.lock();
+        let shard = self.tracker.shard_of(topic);
+        let mut wakes = Wakes::default();
+        let mut state = shard.write();
+        if state.closed {
+            return Err(Error::Shutdown);
+        }
+        let found = state.find_own(self.id.0, topic, key);
+        if let Some(slot) = found {
+            state.untrack(slot, &mut wakes);
+            owned.remove(&(state.index, slot));
+        }
+        self.tracker.finish(shard, state, wakes);
+        Ok(found.is_some())
+    }
+
+    /// Makes this session's entries of one topic leave; returns how many. Costs what the session owns, whatever the topic
+    /// holds.
+    ///
+    /// # Errors
+    /// [`Error::Shutdown`].
+    pub fn untrack_topic(&self, topic: impl AsRef<[u8]>) -> Result<usize, Error> {
+        let mut owned = self.owned.lock();
+        let places: Vec<Place> = {
+            let index = self.tracker.shard_index(topic.as_ref());
+            let state = self.tracker.shards[index].read();
+            if state.closed {
+                return Err(Error::Shutdown);
+            }
+            let Some(topic) = state.find_topic(topic.as_ref()) else {
+                return Ok(0);
+            };
+            let here = owned.iter().filter(|&&(shard, _)| usize::from(shard) == index);
+            here.filter(|&&(_, slot)| state.store.slot(slot).topic == topic).copied().collect()
+        };
+        for place in &places {
+            owned.remove(place);
+        }
+        let count = places.len();
+        self.leave(places);
+        Ok(count)
+    }
+
+    /// Makes all of this session's entries leave; returns how many. The session stays usable. Costs its own entries only.
+    ///
+    /// # Errors
+    /// [`Error::Shutdown`].
+    pub fn clear(&self) -> Result<usize, Error> {
+        let mut owned = self.owned.lock();
+        if self.tracker.is_shutdown() {
+            return Err(Error::Shutdown);
+        }
+        let places: Vec<Place> = owned.drain().collect();
+        let count = places.len();
+        self.leave(places);
+        Ok(count)
+    }
+
+    /// How many entries the session has.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let owned = self.owned.lock();
+        if self.tracker.is_shutdown() { 0 } else { owned.len() }
+    }
+
+    /// Whether the session has no entry.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The session's entries, in no particular order.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Entry> {
+        let owned = self.owned.lock();
+        let mut places: Vec<Place> = owned.iter().copied().collect();
+        places.sort_unstable();
+        let mut entries = Vec::with_capacity(places.len());
+        for group in places.chunk_by(|a, b| a.0 == b.0) {
+            let state = self.tracker.shards[usize::from(group[0].0)].read();
+            if !state.closed {
+                let records = group.iter().map(|&(_, slot)| &state.store.slot(slot).record);
+                entries.extend(records.map(|record| Entry(Arc::clone(record))));
+            }
+        }
+        entries
+    }
+
+    fn check_room(&self, owned: &Owned, more: usize) -> Result<(), Error> {
+        let max = self.tracker.config.session_entries_max;
+        if self.tracker.is_shutdown() {
+            return Err(Error::Shutdown);
+        }
+        if owned.len().saturating_add(more) > max {
+            return Err(Error::Full { field: "session_entries_max", max });
+        }
+        Ok(())
+    }
+
+    /// Takes entries of this session out, a few for each time that a shard is locked.
+    fn leave(&self, mut places: Vec<Place>) {
+        places.sort_unstable();
+        for group in places.chunk_by(|a, b| a.0 == b.0) {
+            let shard = &self.tracker.shards[usize::from(group[0].0)];
+            for part in group.chunks(BATCH_PER_LOCK) {
+                let mut wakes = Wakes::default();
+                let mut state = shard.write();
+                // A shutdown has taken out what was here, and the slots may be others' by now.
+                if !state.closed {
+                    for &(_, slot) in part {
+                        state.untrack(slot, &mut wakes);
+                    }
+                }
+                self.tracker.finish(shard, state, wakes);
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let places: Vec<Place> = self.owned.lock().drain().collect();
+        self.leave(places);
+        self.tracker.session_ended();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("id", &self.id).finish_non_exhaustive()
+    }
+}
