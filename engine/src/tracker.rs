@@ -33,6 +33,8 @@ pub(crate) struct Inner {
     sessions_made: AtomicU64,
     sessions_live: AtomicU64,
     closed: AtomicBool,
+    /// A replication driver has it.
+    pub(crate) claimed: AtomicBool,
 }
 
 struct Listener {
@@ -76,6 +78,7 @@ impl Tracker {
             sessions_made: AtomicU64::new(0),
             sessions_live: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            claimed: AtomicBool::new(false),
             config,
         };
         Self { inner: Arc::new(inner) }

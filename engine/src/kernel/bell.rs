@@ -30,6 +30,16 @@ pub(crate) mod fault {
     pub(crate) const NOTIFY_UNLOCKED: u8 = 2;
     /// The sleeper leaves its waker after it has announced itself.
     pub(crate) const WAKER_AFTER_STATE: u8 = 3;
+    /// The ringer publishes nothing with its ring.
+    pub(crate) const RING_RELAXED: u8 = 4;
+    /// The ringer looks and then stores, with room for a sleeper in between.
+    pub(crate) const RING_IN_TWO_STEPS: u8 = 5;
+    /// The sleeper takes a ring back to `IDLE` without seeing what came with it.
+    pub(crate) const ACKNOWLEDGE_RELAXED: u8 = 6;
+    /// The sleeper takes its own `WAITING`, left by an earlier waker, for a ring.
+    pub(crate) const STALE_IS_RUNG: u8 = 7;
+    /// A sleeper whose time ran out takes the ring that came meanwhile and says that there was none.
+    pub(crate) const TIMEOUT_TAKES_RING: u8 = 8;
 }
 
 /// See the module's documentation. One sleeper at a time: its callers hold `&mut` to the consumer's side.
@@ -50,7 +60,16 @@ impl<const FAULT: u8> Bell<FAULT> {
     #[must_use]
     pub(crate) fn ring(&self) -> Option<Waker> {
         // AcqRel: Release publishes what the caller did before; Acquire sees the waker of a sleeper. See the module.
-        if self.state.swap(RUNG, Ordering::AcqRel) != WAITING {
+        let old = match FAULT {
+            fault::RING_RELAXED => self.state.swap(RUNG, Ordering::Relaxed),
+            fault::RING_IN_TWO_STEPS => {
+                let old = self.state.load(Ordering::Acquire);
+                self.state.store(RUNG, Ordering::Release);
+                old
+            }
+            _ => self.state.swap(RUNG, Ordering::AcqRel),
+        };
+        if old != WAITING {
             return None;
         }
         if FAULT == fault::NOTIFY_UNLOCKED {
@@ -77,7 +96,6 @@ impl<const FAULT: u8> Bell<FAULT> {
     }
 
     /// Like [`wait`](Self::wait), but gives up at `deadline`. Returns whether somebody rang.
-    #[cfg(not(loom))]
     pub(crate) fn wait_until(&self, deadline: std::time::Instant) -> bool {
         if !self.announce() {
             return true;
@@ -89,7 +107,7 @@ impl<const FAULT: u8> Bell<FAULT> {
             }
         }
         drop(guard);
-        self.acknowledge()
+        self.acknowledge() && FAULT != fault::TIMEOUT_TAKES_RING
     }
 
     /// Leaves `waker` to be woken by the next ring. Returns false, leaving nothing, if somebody rang already.
@@ -112,7 +130,8 @@ impl<const FAULT: u8> Bell<FAULT> {
         // Release: pairs with the Acquire half of `ring`, which must see the waker left before. Acquire on failure:
         // the ring that came first published something. WAITING already: a waker left earlier and still wanted.
         match self.state.compare_exchange(IDLE, WAITING, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) | Err(WAITING) => true,
+            Ok(_) => true,
+            Err(WAITING) if FAULT != fault::STALE_IS_RUNG => true,
             Err(_) => {
                 self.acknowledge();
                 false
@@ -124,6 +143,7 @@ impl<const FAULT: u8> Bell<FAULT> {
     pub(super) fn acknowledge(&self) -> bool {
         // Acquire: a ring between the last look and this swap is taken here, with what it published. Release is not
         // needed for the waker (its mutex orders it), AcqRel keeps the state's modification order a release sequence.
-        self.state.swap(IDLE, Ordering::AcqRel) == RUNG
+        let ordering = if FAULT == fault::ACKNOWLEDGE_RELAXED { Ordering::Relaxed } else { Ordering::AcqRel };
+        self.state.swap(IDLE, ordering) == RUNG
     }
 }

@@ -16,6 +16,8 @@ pub(crate) mod fault {
     pub(crate) const WRITER_NO_FENCE: u8 = 1;
     /// No fence on the watcher's side.
     pub(crate) const WATCHER_NO_FENCE: u8 = 2;
+    /// A writer claims the wake-up with a look and a store, and another in between claims it too.
+    pub(crate) const CLAIM_IN_TWO_STEPS: u8 = 3;
 }
 
 /// See the module's documentation.
@@ -37,6 +39,11 @@ impl<const FAULT: u8> ChangeFlag<FAULT> {
         }
         // Relaxed: the fence orders this look after the publication; nothing is read on the strength of the flag. The
         // swap lets exactly one of several writers wake.
+        if FAULT == fault::CLAIM_IN_TWO_STEPS {
+            let armed = self.armed.load(Ordering::Relaxed) == 1;
+            self.armed.store(0, Ordering::Relaxed);
+            return armed;
+        }
         self.armed.load(Ordering::Relaxed) == 1 && self.armed.swap(0, Ordering::Relaxed) == 1
     }
 

@@ -13,6 +13,8 @@ use std::task::{Context, Poll, Waker};
 pub(crate) mod fault {
     /// The reader clears the bell between its look and its sleep, and with it the ring of a fill in between.
     pub(crate) const CLEAR_BEFORE_SLEEP: u8 = 11;
+    /// The task goes to sleep although its waker came too late.
+    pub(crate) const PENDING_UNREGISTERED: u8 = 12;
 }
 
 /// See the module's documentation.
@@ -52,7 +54,6 @@ impl<B, const FAULT: u8> Mailbox<B, FAULT> {
     }
 
     /// Like [`wait`](Self::wait), but gives up at `deadline`.
-    #[cfg(not(loom))]
     pub(crate) fn wait_until<T>(
         &self,
         deadline: std::time::Instant,
@@ -78,7 +79,7 @@ impl<B, const FAULT: u8> Mailbox<B, FAULT> {
             if let Some(found) = self.with(&mut look) {
                 return Poll::Ready(found);
             }
-            if self.bell.register(context.waker()) {
+            if self.bell.register(context.waker()) || FAULT == fault::PENDING_UNREGISTERED {
                 return Poll::Pending;
             }
         }

@@ -32,7 +32,7 @@ pub use snapshot::{LaneSnapshot, Payload, SnapshotItem};
 pub(crate) use origin::Origins;
 
 use crate::shard::Shard;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::tracker::Inner;
 use crate::{Entry, Incarnation, NodeId, NodeState, Tracker};
 use std::fmt;
@@ -81,6 +81,18 @@ impl Replica {
     #[must_use]
     pub fn tracker(&self) -> &Tracker {
         &self.tracker
+    }
+
+    /// Claims the tracker for one driver. False if it is claimed already: a tracker is in one cluster at a time.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        // AcqRel: a driver that claims after another released sees all that the other did.
+        !self.inner().claimed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives the claim back.
+    pub fn release(&self) {
+        self.inner().claimed.store(false, Ordering::Release);
     }
 
     /// Who this node is.

@@ -1,0 +1,16 @@
+//! The tracker of one node: the rows T1–T15 of the conformance table, lists, limits and handles.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod config;
+mod events;
+mod handles;
+mod lists;
+mod overflow;
+mod ownership;
+mod readers;
+mod sessions;
+mod shutdown;
+mod track;
+mod update;

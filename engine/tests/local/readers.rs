@@ -1,0 +1,84 @@
+//! T3, T1: what readers on other threads see while writers write.
+
+use super::common::listed;
+use headcount::{Entry, Tracker};
+use std::thread;
+
+const UPDATES: u64 = 10_000;
+
+#[test]
+fn t3_readers_see_the_old_or_the_new_entry_never_neither() {
+    let tracker = Tracker::new();
+    let session = tracker.session();
+    session.track("room", "alice", "0").unwrap();
+    session.track("room", "bob", "fixed").unwrap();
+    thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            for round in 1..=UPDATES {
+                session.update("room", "alice", round.to_string()).unwrap();
+            }
+        });
+        for reader in 0..3 {
+            let (tracker, writer) = (&tracker, &writer);
+            scope.spawn(move || {
+                let mut last = 0;
+                let mut looks = 0_u64;
+                while !writer.is_finished() || looks == 0 {
+                    let alice = match reader {
+                        0 => tracker.get("room", "alice"),
+                        1 => tracker.list("room").into_iter().filter(|e| e.key() == b"alice").collect(),
+                        _ => tracker.pages("room", 1).flatten().filter(|e| e.key() == b"alice").collect(),
+                    };
+                    assert_eq!(alice.len(), 1, "neither or both");
+                    last = assert_whole(&alice[0], last);
+                    assert!(tracker.contains("room", "alice"));
+                    assert_eq!(tracker.count("room"), 2);
+                    looks += 1;
+                }
+            });
+        }
+    });
+    assert_eq!(listed(&tracker, "room"), [format!("alice={UPDATES}"), "bob=fixed".to_owned()]);
+}
+
+/// The meta, the ref and the previous ref belong to one version, which is not older than what was seen before.
+fn assert_whole(entry: &Entry, last: u64) -> u64 {
+    let round: u64 = entry.meta_str().parse().expect("a whole meta");
+    let clock = entry.entry_ref().clock;
+    assert!(clock >= last, "time went back");
+    assert_eq!(entry.joined_ref().clock, 1);
+    // Clock 1 was alice, clock 2 was bob, and the updates came after.
+    let (expected, prev) = match round {
+        0 => (1, None),
+        1 => (3, Some(1)),
+        _ => (round + 2, Some(round + 1)),
+    };
+    assert_eq!(clock, expected, "a ref of another version");
+    assert_eq!(entry.prev_ref().map(|dot| dot.clock), prev);
+    clock
+}
+
+#[test]
+fn t1_a_writer_reads_its_writes_while_others_write_to_the_same_topic() {
+    let tracker = Tracker::new();
+    thread::scope(|scope| {
+        for writer in 0..4 {
+            let tracker = &tracker;
+            scope.spawn(move || {
+                let session = tracker.session();
+                for round in 0..500 {
+                    let key = format!("{writer}/{}", round % 8);
+                    let dot = session.track("room", &key, "").unwrap();
+                    assert_eq!(tracker.get("room", &key)[0].entry_ref(), dot);
+                    assert!(tracker.list("room").iter().any(|entry| entry.entry_ref() == dot));
+                    assert_eq!(session.untrack("room", &key), Ok(true));
+                    assert!(!tracker.contains("room", &key));
+                    assert!(tracker.list("room").iter().all(|entry| entry.key() != key.as_bytes()));
+                }
+            });
+        }
+    });
+    assert!(tracker.is_empty());
+    let stats = tracker.stats();
+    assert_eq!((stats.tracked_total, stats.untracked_total), (2000, 2000));
+}

@@ -1,0 +1,109 @@
+//! Who is there: from silence to suspect, down and forgotten, and back.
+
+use super::Core;
+use super::io::{Output, StreamAction, Target, Time};
+use super::member::{Member, MemberState};
+use headcount::{NodeId, NodeState};
+use std::time::Duration;
+
+impl Core {
+    /// A node that stood still (stopped, swapped out, its machine paused) has heard nobody meanwhile, which says nothing about
+    /// them: every deadline moves by the time it lost.
+    pub(super) fn note_pause(&mut self, now: Time) {
+        let heartbeat = self.settings.timing.heartbeat;
+        // Something is due at least once a heartbeat, so a longer break than one and a half was not by choice.
+        let lost = now.saturating_sub(self.last_handled + heartbeat + heartbeat / 10);
+        self.last_handled = now;
+        if lost > heartbeat / 2 {
+            self.stats.pauses += 1;
+            for member in self.members.values_mut() {
+                member.heard = (member.heard + lost).min(now);
+            }
+        }
+    }
+
+    /// Something came from a member in the session known.
+    pub(super) fn note_heard(&mut self, now: Time, node: NodeId) {
+        let Some(member) = self.members.get_mut(&node) else {
+            return;
+        };
+        member.heard = now;
+        self.replica.origin_heard(node);
+        if member.state != MemberState::Up {
+            member.state = MemberState::Up;
+            self.replica.origin_state(node, NodeState::Up);
+            self.version += 1;
+        }
+    }
+
+    pub(super) fn judge_members(&mut self, now: Time, out: &mut Output) {
+        let timing = self.settings.timing;
+        let mut forgotten = Vec::new();
+        let mut probes = Vec::new();
+        let mut aborts = Vec::new();
+        for (&node, member) in &mut self.members {
+            let silence = now.saturating_sub(member.heard);
+            let state = match silence {
+                silence if silence >= timing.down_after => MemberState::Down,
+                silence if silence >= timing.suspect_after => MemberState::Suspect,
+                _ => MemberState::Up,
+            };
+            if silence >= timing.forget_after {
+                forgotten.push(node);
+            } else if state != member.state {
+                member.state = state;
+                self.version += 1;
+                match state {
+                    MemberState::Up => self.replica.origin_state(node, NodeState::Up),
+                    MemberState::Suspect => self.replica.origin_state(node, NodeState::Suspect),
+                    MemberState::Down => {
+                        self.stats.downs += 1;
+                        member.probe_at = now + timing.probe_every;
+                        aborts.extend(member.transfer);
+                        self.replica.origin_state(node, NodeState::Down)
+                    }
+                };
+            } else if state == MemberState::Down && now >= member.probe_at {
+                member.probe_at = now + timing.probe_every;
+                probes.push((node, member.addr));
+            }
+        }
+        for stream in aborts {
+            self.fail_fetch(now, stream, out);
+        }
+        for (node, addr) in probes {
+            self.send_hello(Target::Node(addr), node, true, out);
+        }
+        for node in forgotten {
+            self.drop_member(node, out);
+        }
+    }
+
+    /// Forgets a member and everything of it.
+    pub(super) fn drop_member(&mut self, node: NodeId, out: &mut Output) {
+        if let Some(member) = self.members.remove(&node) {
+            if let Some(stream) = member.transfer {
+                self.fetches.remove(&stream);
+                out.streams.push((stream, StreamAction::Abort));
+            }
+            self.replica.forget(node);
+            self.purging = true;
+            self.version += 1;
+        }
+    }
+
+    /// When the next of a member's deadlines is.
+    pub(super) fn member_due_at(&self, member: &Member) -> Time {
+        let timing = &self.settings.timing;
+        let judged = match member.state {
+            MemberState::Up => member.heard + timing.suspect_after,
+            MemberState::Suspect => member.heard + timing.down_after,
+            MemberState::Down => (member.heard + timing.forget_after).min(member.probe_at),
+        };
+        let idle = member.transfer.is_none() && member.state != MemberState::Down;
+        let transfer = member.transfer_at.filter(|_| idle).unwrap_or(Duration::MAX);
+        let naks = member.lanes.iter().filter_map(|lane| lane.nak_at);
+        let nak = if member.state == MemberState::Down { None } else { naks.min() };
+        judged.min(transfer).min(nak.unwrap_or(Duration::MAX))
+    }
+}

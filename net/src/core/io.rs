@@ -1,0 +1,84 @@
+//! What goes into the core and what comes out of it. No clock, no socket, no thread: time is passed in, sockets are
+//! somebody else's.
+
+use crate::error::StopReason;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// Time since the core's driver started. No wall clock takes part in any decision.
+pub(crate) type Time = Duration;
+
+/// A TCP connection as the core and its driver name it. Outgoing ones are numbered by the core (even), incoming ones by
+/// the driver (odd).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) struct StreamId(pub(crate) u64);
+
+/// Something that happened.
+#[derive(Debug)]
+pub(crate) enum Input<'a> {
+    /// A datagram came, by group or to this node alone.
+    Datagram { from: SocketAddr, bytes: &'a [u8] },
+    /// The tracker's own lanes may have moved, or time has passed, to [`Core::wake_at`](super::Core::wake_at) or beyond.
+    Turn,
+    /// The application wants to leave.
+    Leave,
+    /// Something happened to a stream.
+    Stream(StreamId, StreamInput<'a>),
+}
+
+/// Something that happened to a stream.
+#[derive(Debug)]
+pub(crate) enum StreamInput<'a> {
+    /// A peer has connected.
+    Accepted,
+    /// Bytes came.
+    Bytes(&'a [u8]),
+    /// Most of what was to be written is written: more can be.
+    Writable,
+    /// It is gone: closed by the peer, or broken, or never connected.
+    Closed,
+}
+
+/// Where a datagram goes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Target {
+    Group,
+    Node(SocketAddr),
+}
+
+/// What is to be done with a stream.
+#[derive(Debug)]
+pub(crate) enum StreamAction {
+    /// Connect, and send these bytes first.
+    Connect { to: SocketAddr, first: Vec<u8> },
+    /// Send, after what was to be sent before.
+    Send(Vec<u8>),
+    /// Send what is left and close.
+    Finish,
+    /// Close now.
+    Abort,
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pub(crate) datagrams: Vec<(Target, Vec<u8>)>,
+    pub(crate) streams: Vec<(StreamId, StreamAction)>,
+}
+
+/// Where the node is in its life.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum Phase {
+    /// Listening for what the cluster knows of it.
+    Listening {
+        until: Time,
+    },
+    Live,
+    /// Saying goodbye.
+    Leaving {
+        farewells_left: u8,
+        next_at: Time,
+    },
+    Left,
+    Stopped(StopReason),
+}

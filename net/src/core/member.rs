@@ -1,0 +1,160 @@
+//! A member: another node as this one hears it, and where this one is in each of its lanes.
+
+use super::io::{StreamId, Time};
+use headcount::{Incarnation, NodeId};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+/// Datagram bytes that may wait for what is in front of them, for one member.
+pub(super) const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Whether a member is heard.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum MemberState {
+    /// Heard in time.
+    Up,
+    /// Not heard for a while; its entries are still listed.
+    Suspect,
+    /// Not heard for so long that its entries have left. They are kept, and come back with it.
+    Down,
+}
+
+/// A delta that waits for the ones in front of it.
+#[derive(Clone, Debug)]
+pub(super) struct Waiting {
+    pub(super) hi: u64,
+    /// The body of the datagram that it came in.
+    pub(super) body: Arc<[u8]>,
+}
+
+/// Where this node is in one lane of another.
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// The clock held, as the engine last said.
+    pub(super) clock: u64,
+    /// The highest clock that the owner is known to have reached.
+    pub(super) target: u64,
+    /// The owner's clock was heard since this life of it was met; until then a gap is not worth a request.
+    pub(super) primed: bool,
+    /// Only a snapshot helps.
+    pub(super) needs_snapshot: bool,
+    /// One was asked for.
+    pub(super) in_transfer: bool,
+    /// Deltas that came too early, by their lower clock.
+    pub(super) waiting: BTreeMap<u64, Waiting>,
+    /// When to ask for what is missing.
+    pub(super) nak_at: Option<Time>,
+    pub(super) naks: u8,
+}
+
+impl Lane {
+    pub(super) fn is_synced(&self) -> bool {
+        self.primed && !self.needs_snapshot && !self.in_transfer && self.clock >= self.target
+    }
+
+    /// Something is missing between the clock held and what is known to be.
+    pub(super) fn has_gap(&self) -> bool {
+        self.clock < self.target
+    }
+
+    /// The ranges missing, in order.
+    pub(super) fn missing(&self) -> Vec<(u64, u64)> {
+        let mut missing = Vec::new();
+        let mut clock = self.clock;
+        for (&lo, waiting) in &self.waiting {
+            if lo > clock {
+                missing.push((clock, lo));
+            }
+            clock = clock.max(waiting.hi);
+        }
+        if clock < self.target {
+            missing.push((clock, self.target));
+        }
+        missing
+    }
+
+    /// Drops what waits; returns how many bytes that were.
+    pub(super) fn drop_waiting(&mut self) -> usize {
+        std::mem::take(&mut self.waiting).values().map(|waiting| waiting.body.len()).sum()
+    }
+}
+
+/// Another node.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) node: NodeId,
+    pub(super) name: String,
+    pub(super) incarnation: Incarnation,
+    pub(super) session: u64,
+    pub(super) addr: SocketAddr,
+    pub(super) tcp_port: u16,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) heard: Time,
+    pub(super) state: MemberState,
+    pub(super) waiting_bytes: usize,
+    /// The snapshot stream under way from it.
+    pub(super) transfer: Option<StreamId>,
+    /// When to begin one.
+    pub(super) transfer_at: Option<Time>,
+    pub(super) transfer_failures: u32,
+    /// While it is down: when to ask whether it is there.
+    pub(super) probe_at: Time,
+}
+
+impl Member {
+    pub(super) fn is_synced(&self) -> bool {
+        self.lanes.iter().all(Lane::is_synced)
+    }
+
+    /// Asks for a snapshot of a lane, soon.
+    pub(super) fn want_snapshot(&mut self, lane: u16, at: Time) {
+        let lane = &mut self.lanes[usize::from(lane)];
+        lane.needs_snapshot = true;
+        lane.nak_at = None;
+        if self.transfer_at.is_none() {
+            self.transfer_at = Some(at);
+        }
+    }
+
+    /// Keeps a delta until what is in front of it has come. False if there is no room: what waited in its lane is dropped.
+    pub(super) fn keep_waiting(&mut self, lane: u16, lo: u64, hi: u64, body: &Arc<[u8]>) -> bool {
+        let at = usize::from(lane);
+        if self.waiting_bytes + body.len() > WAITING_BYTES_MAX {
+            self.waiting_bytes -= self.lanes[at].drop_waiting();
+            return false;
+        }
+        let waiting = Waiting { hi, body: Arc::clone(body) };
+        self.waiting_bytes += body.len();
+        if let Some(other) = self.lanes[at].waiting.insert(lo, waiting) {
+            self.waiting_bytes -= other.body.len();
+        }
+        true
+    }
+
+    /// Takes the next waiting delta of a lane that its clock has reached.
+    pub(super) fn take_waiting(&mut self, lane: u16) -> Option<(u64, Waiting)> {
+        let lane = &mut self.lanes[usize::from(lane)];
+        let first = lane.waiting.first_entry().filter(|first| *first.key() <= lane.clock)?;
+        let (lo, waiting) = first.remove_entry();
+        self.waiting_bytes -= waiting.body.len();
+        Some((lo, waiting))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_is_what_lies_between_the_clock_the_waiting_and_the_target() {
+        let mut lane = Lane { clock: 4, target: 20, primed: true, ..Lane::default() };
+        let body: Arc<[u8]> = Arc::new([]);
+        for (lo, hi) in [(6, 9), (9, 11), (15, 16)] {
+            lane.waiting.insert(lo, Waiting { hi, body: Arc::clone(&body) });
+        }
+        assert_eq!(lane.missing(), [(4, 6), (11, 15), (16, 20)]);
+        assert!(!lane.is_synced() && lane.has_gap());
+    }
+}

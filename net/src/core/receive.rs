@@ -1,0 +1,418 @@
+//! What other nodes say.
+
+use super::Core;
+use super::io::{Output, Phase, Target, Time};
+use super::member::{Lane, Member, MemberState};
+use crate::wire::{self, Frame, WireError};
+use headcount::replica::{ApplyError, DeltaView, Joined, LaneCondition, OriginError};
+use headcount::{Incarnation, NodeId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// An unknown node is asked who it is this often at most.
+const ASK_EVERY: Duration = Duration::from_millis(50);
+const ASKED_MAX: usize = 1024;
+
+/// Where a datagram came from.
+#[derive(Clone, Copy)]
+struct Sender {
+    node: NodeId,
+    session: u64,
+    addr: SocketAddr,
+}
+
+impl Core {
+    pub(super) fn on_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Output) {
+        let opened = wire::open(bytes, self.settings.cluster);
+        let (header, body) = match opened {
+            Ok((header, _)) if header.node == self.node.0 && header.session == self.session => return,
+            Ok(opened) => opened,
+            Err(error) => {
+                self.count_received(bytes.len());
+                match error {
+                    WireError::Version | WireError::Cluster | WireError::Suite => self.stats.foreign += 1,
+                    _ => self.stats.malformed += 1,
+                }
+                return;
+            }
+        };
+        self.count_received(bytes.len());
+        let Ok(frames) = wire::frames(body).collect::<Result<Vec<_>, _>>() else {
+            self.stats.malformed += 1;
+            return;
+        };
+        if matches!(self.phase, Phase::Left | Phase::Leaving { .. } | Phase::Stopped(_)) {
+            return;
+        }
+        let sender = Sender { node: NodeId(header.node), session: header.session, addr: from };
+        if sender.node == self.node {
+            self.on_own_name(now, sender, &frames);
+            return;
+        }
+        if self.members.get(&sender.node).is_some_and(|member| member.session == sender.session) {
+            self.note_heard(now, sender.node);
+        }
+        // Made once, if anything of the datagram has to wait.
+        let mut kept = None;
+        for frame in frames {
+            match frame {
+                Frame::Hello(hello) => self.on_hello(now, sender, &hello, out),
+                Frame::Heartbeat(heartbeat) => self.on_heartbeat(now, sender, &heartbeat, out),
+                Frame::Delta(delta) => self.on_delta(now, sender, &delta, body, &mut kept, out),
+                Frame::Nak(nak) => self.on_nak(now, sender.addr, &nak, out),
+                Frame::SnapshotOffer(offer) => self.on_offer(now, sender, &offer),
+                Frame::Leave(leave) => self.on_leave(sender, &leave, out),
+                Frame::IncReject(reject) => {
+                    if reject.target_node == self.node.0 {
+                        self.jump_above(now, Incarnation::from_u64(reject.highest), out);
+                    }
+                }
+            }
+        }
+    }
+
+    fn count_received(&mut self, len: usize) {
+        self.stats.datagrams_received += 1;
+        self.stats.bytes_received += len as u64;
+    }
+
+    /// Somebody else speaks under this node's name. A node that is only starting gives way to one that lives; of two that
+    /// start or live at once, the lower life (then session) gives way. Both see the other, and only one stops.
+    fn on_own_name(&mut self, now: Time, sender: Sender, frames: &[Frame<'_>]) {
+        for frame in frames {
+            let other = match frame {
+                Frame::Hello(hello) if hello.flags & wire::Hello::JOINING != 0 => None,
+                Frame::Hello(hello) => Some(hello.incarnation),
+                Frame::Heartbeat(heartbeat) => Some(heartbeat.incarnation),
+                _ => continue,
+            };
+            let give_way = match (&self.phase, other) {
+                (Phase::Listening { .. }, None) => self.session < sender.session,
+                (Phase::Listening { .. }, Some(_)) => true,
+                (Phase::Live, None) => {
+                    self.hasten_heartbeat(now);
+                    false
+                }
+                (Phase::Live, Some(other)) => {
+                    (self.incarnation.to_u64(), self.session) < (other, sender.session)
+                }
+                _ => false,
+            };
+            if give_way {
+                self.meet_myself(sender.addr);
+                return;
+            }
+        }
+    }
+
+    fn on_hello(&mut self, now: Time, sender: Sender, hello: &wire::Hello<'_>, out: &mut Output) {
+        let joining = hello.flags & wire::Hello::JOINING != 0;
+        let for_me = hello.target_node == self.node.0;
+        if for_me {
+            let known = Incarnation::from_u64(hello.target_known);
+            self.highest = self.highest.max(known);
+            self.jump_above(now, known, out);
+        }
+        if !joining {
+            let life = Incarnation::from_u64(hello.incarnation);
+            let Some(is_new) = self.learn(now, sender, life, hello.lanes, out) else {
+                return;
+            };
+            if let Some(member) = self.members.get_mut(&sender.node) {
+                member.addr = sender.addr;
+                member.tcp_port = hello.tcp_port;
+                if member.name != hello.name {
+                    hello.name.clone_into(&mut member.name);
+                }
+            }
+            if is_new {
+                self.hasten_heartbeat(now);
+            }
+        }
+        if hello.flags & wire::Hello::REPLY_WANTED != 0 && self.phase == Phase::Live {
+            self.send_hello(Target::Node(sender.addr), sender.node, false, out);
+            self.hasten_heartbeat(now);
+        }
+    }
+
+    /// Takes note of a life of another node. `None` if it is over; else whether it is new here.
+    fn learn(
+        &mut self,
+        now: Time,
+        sender: Sender,
+        life: Incarnation,
+        lanes: u16,
+        out: &mut Output,
+    ) -> Option<bool> {
+        if self.has_said_goodbye(sender.node, life) {
+            self.stats.stale += 1;
+            return None;
+        }
+        match self.replica.origin_join(sender.node, "", life, lanes) {
+            Ok(Joined::Known) => {
+                if self.members.get(&sender.node).is_some_and(|member| member.session == sender.session) {
+                    return Some(false);
+                }
+                self.stats.stale += 1;
+                None
+            }
+            Ok(_) => {
+                if let Some(stream) = self.members.remove(&sender.node).and_then(|old| old.transfer) {
+                    self.fetches.remove(&stream);
+                    out.streams.push((stream, super::StreamAction::Abort));
+                }
+                let member = Member {
+                    node: sender.node,
+                    name: String::new(),
+                    incarnation: life,
+                    session: sender.session,
+                    addr: sender.addr,
+                    tcp_port: 0,
+                    lanes: (0..lanes).map(|_| Lane::default()).collect(),
+                    heard: now,
+                    state: MemberState::Up,
+                    waiting_bytes: 0,
+                    transfer: None,
+                    transfer_at: None,
+                    transfer_failures: 0,
+                    probe_at: now,
+                };
+                self.members.insert(sender.node, member);
+                self.asked.remove(&sender.node);
+                self.purging = true;
+                self.version += 1;
+                Some(true)
+            }
+            Err(OriginError::Stale { highest }) => {
+                self.stats.stale += 1;
+                let mut body = Vec::new();
+                wire::IncReject { target_node: sender.node.0, highest: highest.to_u64() }.put(&mut body);
+                self.send(Target::Node(sender.addr), &body, out);
+                None
+            }
+            Err(_) => {
+                self.stats.refused_nodes += 1;
+                None
+            }
+        }
+    }
+
+    /// Asks a node that speaks in an unknown session who it is.
+    fn ask_who(&mut self, now: Time, sender: Sender, out: &mut Output) {
+        let recently = self.asked.get(&sender.node).is_some_and(|&at| now < at + ASK_EVERY);
+        if recently || matches!(self.phase, Phase::Listening { .. }) {
+            return;
+        }
+        if self.asked.len() >= ASKED_MAX {
+            self.asked.pop_first();
+        }
+        self.asked.insert(sender.node, now);
+        self.send_hello(Target::Node(sender.addr), sender.node, true, out);
+    }
+
+    /// The member that speaks, if its session is the one known.
+    fn speaker(&mut self, now: Time, sender: Sender, out: &mut Output) -> bool {
+        match self.members.get(&sender.node) {
+            Some(member) if member.session == sender.session => true,
+            _ => {
+                self.stats.stale += 1;
+                self.ask_who(now, sender, out);
+                false
+            }
+        }
+    }
+
+    fn on_heartbeat(&mut self, now: Time, sender: Sender, heartbeat: &wire::Heartbeat, out: &mut Output) {
+        let life = Incarnation::from_u64(heartbeat.incarnation);
+        if self.has_said_goodbye(sender.node, life) {
+            self.stats.stale += 1;
+            return;
+        }
+        if let Some(highest) = self.replica.highest_incarnation(sender.node).filter(|&highest| highest > life)
+        {
+            self.stats.stale += 1;
+            let mut body = Vec::new();
+            wire::IncReject { target_node: sender.node.0, highest: highest.to_u64() }.put(&mut body);
+            self.send(Target::Node(sender.addr), &body, out);
+            return;
+        }
+        if !self.speaker(now, sender, out) {
+            return;
+        }
+        let Some(member) = self.members.get_mut(&sender.node) else {
+            return;
+        };
+        let mut late = Vec::new();
+        for &(number, clock) in &heartbeat.clocks {
+            let Some(lane) = member.lanes.get_mut(usize::from(number)) else {
+                continue;
+            };
+            lane.target = lane.target.max(clock);
+            if !std::mem::replace(&mut lane.primed, true) {
+                self.version += 1;
+                if lane.clock < clock {
+                    member.want_snapshot(number, now);
+                    continue;
+                }
+            }
+            if member.lanes[usize::from(number)].has_gap() {
+                late.push(number);
+            }
+        }
+        for lane in late {
+            self.note_gap(now, sender.node, lane);
+        }
+        for digest in &heartbeat.digests {
+            self.compare_digest(now, sender.node, digest);
+        }
+    }
+
+    /// Holds the owner's digest against what is held here, if both are about the same clock and nothing is under way.
+    fn compare_digest(&mut self, now: Time, node: NodeId, digest: &wire::LaneDigest) {
+        let Some(member) = self.members.get_mut(&node) else {
+            return;
+        };
+        let Some(lane) = member.lanes.get(usize::from(digest.lane)) else {
+            return;
+        };
+        if !lane.is_synced() || lane.clock != digest.clock {
+            return;
+        }
+        let Some(held) = self.replica.remote_lane(node, digest.lane) else {
+            return;
+        };
+        let differs = (held.summary.count, held.summary.digest) != (digest.count, digest.digest);
+        if held.condition == LaneCondition::Clean && held.summary.clock == digest.clock && differs {
+            self.stats.digest_mismatches += 1;
+            self.replica.mark_diverged(node, digest.lane);
+            member.want_snapshot(digest.lane, now);
+            self.version += 1;
+        }
+    }
+
+    fn on_delta(
+        &mut self,
+        now: Time,
+        sender: Sender,
+        delta: &wire::DeltaFrame<'_>,
+        body: &[u8],
+        kept: &mut Option<Arc<[u8]>>,
+        out: &mut Output,
+    ) {
+        if !self.speaker(now, sender, out) {
+            return;
+        }
+        let Some(member) = self.members.get_mut(&sender.node) else {
+            return;
+        };
+        let Some(lane) = member.lanes.get_mut(usize::from(delta.lane)) else {
+            self.stats.malformed += 1;
+            return;
+        };
+        lane.target = lane.target.max(delta.hi);
+        if delta.hi <= lane.clock {
+            self.stats.duplicates += 1;
+            return;
+        }
+        if delta.lo > lane.clock || lane.needs_snapshot || lane.in_transfer {
+            if delta.lo > lane.clock {
+                self.stats.gaps += 1;
+            }
+            let body = kept.get_or_insert_with(|| body.into());
+            if !member.keep_waiting(delta.lane, delta.lo, delta.hi, body) {
+                self.stats.reorder_overflows += 1;
+            }
+            self.note_gap(now, sender.node, delta.lane);
+            return;
+        }
+        self.apply(now, sender.node, delta);
+        self.apply_waiting(now, sender.node, delta.lane);
+    }
+
+    /// Applies a delta that fits. What the engine refuses leaves the lane to a snapshot.
+    fn apply(&mut self, now: Time, node: NodeId, delta: &wire::DeltaFrame<'_>) {
+        let Some(member) = self.members.get_mut(&node) else {
+            return;
+        };
+        let at = usize::from(delta.lane);
+        let view = DeltaView { lane: delta.lane, lo: delta.lo, hi: delta.hi, ops: &delta.ops };
+        let was_synced = member.lanes[at].is_synced();
+        match self.replica.apply(node, member.incarnation, &view) {
+            Ok(clock) => {
+                let lane = &mut member.lanes[at];
+                lane.clock = clock;
+                lane.primed = true;
+                lane.naks = 0;
+                if !lane.has_gap() {
+                    lane.nak_at = None;
+                }
+                if lane.is_synced() != was_synced {
+                    self.version += 1;
+                }
+            }
+            Err(ApplyError::Malformed { .. }) => self.stats.malformed += 1,
+            Err(ApplyError::SnapshotUnderWay) => {}
+            Err(error) => {
+                if matches!(error, ApplyError::TooLong { .. } | ApplyError::Full { .. }) {
+                    self.stats.refused_operations += 1;
+                }
+                member.want_snapshot(delta.lane, now);
+                self.version += 1;
+            }
+        }
+    }
+
+    /// Applies what waited in a lane, as far as it now fits.
+    pub(super) fn apply_waiting(&mut self, now: Time, node: NodeId, lane: u16) {
+        while let Some(member) = self.members.get_mut(&node)
+            && !member.lanes[usize::from(lane)].in_transfer
+            && !member.lanes[usize::from(lane)].needs_snapshot
+            && let Some((lo, waiting)) = member.take_waiting(lane)
+        {
+            if waiting.hi <= member.lanes[usize::from(lane)].clock {
+                continue;
+            }
+            for frame in wire::frames(&waiting.body).flatten() {
+                if let Frame::Delta(delta) = frame
+                    && delta.lane == lane
+                    && delta.lo == lo
+                {
+                    self.apply(now, node, &delta);
+                }
+            }
+        }
+        self.note_gap(now, node, lane);
+    }
+
+    fn on_offer(&mut self, now: Time, sender: Sender, offer: &wire::SnapshotOffer) {
+        if offer.target_node != self.node.0 || offer.target_session != self.session {
+            return;
+        }
+        let Some(member) = self.members.get_mut(&sender.node) else {
+            return;
+        };
+        if member.session != sender.session {
+            return;
+        }
+        for &lane in &offer.lanes {
+            let late = member.lanes.get(usize::from(lane)).is_some_and(Lane::has_gap);
+            if late {
+                member.want_snapshot(lane, now);
+            }
+        }
+    }
+
+    fn on_leave(&mut self, sender: Sender, leave: &wire::Leave, out: &mut Output) {
+        let life = Incarnation::from_u64(leave.incarnation);
+        let Some(member) = self.members.get(&sender.node) else {
+            return;
+        };
+        if member.session != sender.session || member.incarnation != life {
+            self.stats.stale += 1;
+            return;
+        }
+        self.remember_goodbye(sender.node, life);
+        self.drop_member(sender.node, out);
+    }
+}

@@ -1,0 +1,299 @@
+//! What this node says of itself: deltas, heartbeats, announcements, goodbyes.
+
+use super::Core;
+use super::io::{Output, Phase, Target, Time};
+use crate::wire;
+use headcount::NodeId;
+use headcount::replica::{Op, Replica};
+use std::time::Duration;
+
+/// After this long without a flush, the next change is sent at once.
+const IDLE: Duration = Duration::from_millis(1);
+/// After a flush that no other follows for so long, one heartbeat goes out at once, so that a lost last datagram is noticed.
+const TAIL: Duration = Duration::from_millis(2);
+/// Clocks of one lane taken from the tracker at a time.
+const CLOCKS_PER_DELTA: usize = 1024;
+/// Datagrams sent in one flush, so that what comes in has its turn.
+const DATAGRAMS_PER_FLUSH: usize = 64;
+/// Lanes named in one heartbeat: those that moved and, by turns, the others.
+const CLOCKS_PER_HEARTBEAT: usize = 48;
+const DIGESTS_PER_HEARTBEAT: u16 = 4;
+/// Every so many heartbeats, every lane counts as moved.
+const FULL_HEARTBEAT_EVERY: u64 = 8;
+/// What waits is still told before a goodbye, unless there is no end to it.
+const FLUSHES_BEFORE_GOODBYE: usize = 64;
+const FAREWELLS: u8 = 3;
+const FAREWELL_EVERY: Duration = Duration::from_millis(20);
+
+/// How far this node's own lanes were told.
+#[derive(Debug)]
+pub(super) struct OwnLanes {
+    /// The clock up to which each was sent.
+    sent: Vec<u64>,
+    /// Lanes whose clock the next heartbeats have to name.
+    moved: Vec<bool>,
+    /// Where the search for moved lanes, and the turn of digests, goes on.
+    next_moved: u16,
+    next_digest: u16,
+    flush_at: Option<Time>,
+    flushed_at: Option<Time>,
+    tail_at: Option<Time>,
+}
+
+impl OwnLanes {
+    pub(super) fn new(lanes: u16, _now: Time) -> Self {
+        let lanes = usize::from(lanes);
+        Self {
+            sent: vec![0; lanes],
+            moved: vec![true; lanes],
+            next_moved: 0,
+            next_digest: 0,
+            flush_at: None,
+            flushed_at: None,
+            tail_at: None,
+        }
+    }
+
+    /// Begins a life: what is there already is for snapshots, what comes from now on is told.
+    pub(super) fn restart(&mut self, replica: &Replica, now: Time) {
+        *self = Self::new(replica.lanes(), now);
+        for (lane, sent) in (0..).zip(&mut self.sent) {
+            *sent = replica.lane_clock(lane);
+        }
+    }
+
+    pub(super) fn due_at(&self) -> Time {
+        let flush = self.flush_at.unwrap_or(Time::MAX);
+        flush.min(self.tail_at.unwrap_or(Time::MAX))
+    }
+
+    /// Lets the next heartbeats name every lane.
+    pub(super) fn all_moved(&mut self) {
+        self.moved.fill(true);
+    }
+
+    fn clocks(&self) -> Vec<(u16, u64)> {
+        (0..).zip(self.sent.iter().copied()).collect()
+    }
+}
+
+impl Core {
+    /// Looks whether the tracker's lanes have moved, after asking to be told when they do: no change falls between.
+    pub(super) fn look_at_own_lanes(&mut self, now: Time) {
+        if self.phase != Phase::Live {
+            return;
+        }
+        self.replica.arm();
+        if self.own.flush_at.is_some() {
+            return;
+        }
+        let replica = &self.replica;
+        if (0..).zip(&self.own.sent).any(|(lane, &sent)| replica.lane_clock(lane) > sent) {
+            let idle = self.own.flushed_at.is_none_or(|at| now >= at + IDLE);
+            self.own.flush_at = Some(if idle { now } else { now + self.settings.timing.flush_after });
+        }
+    }
+
+    pub(super) fn flush_if_due(&mut self, now: Time, out: &mut Output) {
+        if self.own.flush_at.is_some_and(|at| now >= at) {
+            self.own.flush_at = None;
+            let done = self.flush(out);
+            self.own.flushed_at = Some(now);
+            self.own.tail_at = Some(now + TAIL);
+            if done {
+                self.look_at_own_lanes(now);
+            } else {
+                self.own.flush_at = Some(now);
+            }
+        }
+        if self.own.tail_at.is_some_and(|at| now >= at) {
+            self.own.tail_at = None;
+            self.send_heartbeat(now, out);
+        }
+    }
+
+    /// Sends what the lanes did since the last time. False if there is more than one flush may send.
+    fn flush(&mut self, out: &mut Output) -> bool {
+        let mut packer = Packer::new();
+        for lane in 0..self.replica.lanes() {
+            let at = usize::from(lane);
+            while self.replica.lane_clock(lane) > self.own.sent[at] {
+                if packer.datagrams >= DATAGRAMS_PER_FLUSH {
+                    packer.ship(self, out);
+                    return false;
+                }
+                let since = self.own.sent[at];
+                let Ok(delta) = self.replica.delta(lane, since, CLOCKS_PER_DELTA) else {
+                    // The log has run over: peers will see the gap in the next heartbeat and take a snapshot.
+                    self.own.sent[at] = self.replica.lane_clock(lane);
+                    self.own.moved[at] = true;
+                    break;
+                };
+                let mut clock = since;
+                packer.writer.start(lane, clock);
+                for op in delta.ops() {
+                    if !packer.writer.push(&op) {
+                        packer.ship(self, out);
+                        packer.writer.start(lane, clock);
+                        // What a configuration that was checked lets in fits an empty datagram.
+                        let _fits = packer.writer.push(&op);
+                    }
+                    packer.told += u64::from(!matches!(op, Op::Skip { .. }));
+                    clock += op.clocks();
+                }
+                packer.end_frame();
+                self.own.sent[at] = delta.hi();
+                self.own.moved[at] = true;
+            }
+        }
+        packer.ship(self, out);
+        true
+    }
+
+    pub(super) fn heartbeat_if_due(&mut self, now: Time, out: &mut Output) {
+        if now < self.heartbeat_at {
+            return;
+        }
+        self.heartbeats += 1;
+        if self.heartbeats.is_multiple_of(FULL_HEARTBEAT_EVERY) {
+            self.own.all_moved();
+        }
+        self.send_heartbeat(now, out);
+        // Give or take a tenth, so that nodes do not fall into step.
+        let every = self.settings.timing.heartbeat;
+        self.heartbeat_at = now + every - every / 10 + self.rng.time_below(every / 5);
+    }
+
+    /// Lets a heartbeat with every lane go out soon, for somebody new.
+    pub(super) fn hasten_heartbeat(&mut self, now: Time) {
+        if self.phase == Phase::Live {
+            self.own.all_moved();
+            self.heartbeat_at = self.heartbeat_at.min(now + self.rng.time_below(Duration::from_millis(10)));
+        }
+    }
+
+    fn send_heartbeat(&mut self, _now: Time, out: &mut Output) {
+        let lanes = self.replica.lanes();
+        let mut clocks = Vec::new();
+        for step in 0..lanes {
+            let lane = (self.own.next_moved + step) % lanes;
+            if clocks.len() == CLOCKS_PER_HEARTBEAT {
+                self.own.next_moved = lane;
+                break;
+            }
+            if std::mem::take(&mut self.own.moved[usize::from(lane)]) {
+                clocks.push((lane, self.own.sent[usize::from(lane)]));
+            }
+        }
+        let mut digests = Vec::new();
+        for _ in 0..DIGESTS_PER_HEARTBEAT.min(lanes) {
+            let lane = self.own.next_digest;
+            self.own.next_digest = (lane + 1) % lanes;
+            let summary = self.replica.lane_summary(lane);
+            // What was not told yet cannot be compared.
+            if summary.clock == self.own.sent[usize::from(lane)] {
+                let headcount::replica::LaneSummary { clock, count, digest } = summary;
+                digests.push(wire::LaneDigest { lane, clock, count, digest });
+            }
+        }
+        let heartbeat = wire::Heartbeat {
+            seq: self.heartbeats,
+            incarnation: self.incarnation.to_u64(),
+            lanes,
+            clocks,
+            digests,
+        };
+        let mut body = Vec::new();
+        heartbeat.put(&mut body);
+        self.send(Target::Group, &body, out);
+    }
+
+    /// Says who this node is; to one node also what is known of that one.
+    pub(super) fn send_hello(&mut self, target: Target, node: NodeId, reply_wanted: bool, out: &mut Output) {
+        let joining = matches!(self.phase, Phase::Listening { .. });
+        let known = self.replica.highest_incarnation(node).unwrap_or_default();
+        let mut body = Vec::new();
+        let flags = if reply_wanted { wire::Hello::REPLY_WANTED } else { 0 };
+        wire::Hello {
+            flags: flags | if joining { wire::Hello::JOINING } else { 0 },
+            incarnation: self.incarnation.to_u64(),
+            target_node: node.0,
+            target_known: known.to_u64(),
+            lanes: self.replica.lanes(),
+            tcp_port: self.settings.tcp_port,
+            wire_min: wire::WIRE_VERSION,
+            wire_max: wire::WIRE_VERSION,
+            name: &self.settings.name,
+        }
+        .put(&mut body);
+        self.send(target, &body, out);
+    }
+
+    pub(super) fn begin_to_leave(&mut self, now: Time, out: &mut Output) {
+        match self.phase {
+            Phase::Live => {
+                for _ in 0..FLUSHES_BEFORE_GOODBYE {
+                    if self.flush(out) {
+                        break;
+                    }
+                }
+                self.say_goodbye(now, FAREWELLS, out);
+            }
+            Phase::Listening { .. } => {
+                self.forget_everybody();
+                self.phase = Phase::Left;
+            }
+            _ => {}
+        }
+        self.version += 1;
+    }
+
+    pub(super) fn say_goodbye(&mut self, now: Time, farewells_left: u8, out: &mut Output) {
+        if farewells_left == 0 {
+            self.forget_everybody();
+            self.phase = Phase::Left;
+            self.version += 1;
+            return;
+        }
+        let mut body = Vec::new();
+        let mut clocks = self.own.clocks();
+        clocks.truncate(CLOCKS_PER_HEARTBEAT);
+        wire::Leave { incarnation: self.incarnation.to_u64(), clocks }.put(&mut body);
+        self.send(Target::Group, &body, out);
+        let next_at = now + FAREWELL_EVERY;
+        self.phase = Phase::Leaving { farewells_left: farewells_left - 1, next_at };
+    }
+}
+
+/// Packs frames into datagrams, sends them and keeps them for repairs.
+struct Packer {
+    writer: wire::DeltaWriter,
+    frames: Vec<(u16, u64, u64)>,
+    datagrams: usize,
+    told: u64,
+}
+
+impl Packer {
+    fn new() -> Self {
+        Self { writer: wire::DeltaWriter::new(wire::BODY_MAX), frames: Vec::new(), datagrams: 0, told: 0 }
+    }
+
+    fn end_frame(&mut self) {
+        self.frames.extend(self.writer.finish_frame());
+    }
+
+    fn ship(&mut self, core: &mut Core, out: &mut Output) {
+        self.end_frame();
+        if self.writer.is_empty() {
+            return;
+        }
+        let bytes = core.seal(&self.writer.take());
+        core.count_sent(bytes.len());
+        core.stats.delta_datagrams_sent += 1;
+        core.stats.delta_bytes_sent += bytes.len() as u64;
+        core.stats.delta_ops_sent += std::mem::take(&mut self.told);
+        out.datagrams.push((Target::Group, bytes.clone()));
+        core.ring.push(bytes, std::mem::take(&mut self.frames));
+        self.datagrams += 1;
+    }
+}

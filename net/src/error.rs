@@ -1,0 +1,120 @@
+//! Why a cluster cannot be joined, or was left.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Why a [`Config`](crate::Config) was refused. Nothing was opened and the tracker is as it was.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A time is outside its bounds, some of which depend on other times.
+    #[error("{field} is {value:?}, it must be within {min:?}..={max:?}")]
+    Time {
+        /// The name of the field.
+        field: &'static str,
+        /// The value given.
+        value: Duration,
+        /// The least value allowed.
+        min: Duration,
+        /// The greatest value allowed.
+        max: Duration,
+    },
+    /// A name is empty or too long.
+    #[error("{field} is {len} bytes long, it must be within 1..={max}")]
+    Name {
+        /// `"cluster"` or `"node"`.
+        field: &'static str,
+        /// Its length in bytes.
+        len: usize,
+        /// The limit in bytes.
+        max: usize,
+    },
+    /// The group's address is not a multicast address, or its port is 0.
+    #[error("multicast group {group} is not usable: {why}")]
+    Group {
+        /// The address given.
+        group: SocketAddr,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// Traffic would leave this host in clear, which has to be asked for.
+    #[error(
+        "interface {interface} is not the loopback and nothing is encrypted: set `insecure` to allow that"
+    )]
+    Insecure {
+        /// The interface's address.
+        interface: IpAddr,
+    },
+    /// An entry at the tracker's limits does not fit one datagram.
+    #[error(
+        "the tracker allows topic_len_max {topic} + key_len_max {key} + meta_len_max {meta} bytes: such an entry takes \
+         {len} bytes of a datagram that has room for {max}"
+    )]
+    EntryTooLong {
+        /// The tracker's longest topic.
+        topic: usize,
+        /// The tracker's longest key.
+        key: usize,
+        /// The tracker's longest meta.
+        meta: usize,
+        /// What such an entry takes.
+        len: usize,
+        /// What there is.
+        max: usize,
+    },
+}
+
+/// Why a cluster was not joined. The tracker is as it was.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The configuration is not valid.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The operating system refused something.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried, with its addresses.
+        what: String,
+        /// Its answer.
+        source: std::io::Error,
+    },
+    /// The tracker is a member of a cluster already. A tracker has one at a time.
+    #[error("the tracker is a member of a cluster already")]
+    AlreadyJoined,
+    /// The node could not go on; see the reason.
+    #[error("stopped while joining: {0}")]
+    Stopped(StopReason),
+}
+
+/// Why a node stopped by itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum StopReason {
+    /// Another live process speaks as this node. One of the two stops; this one did.
+    DuplicateNode {
+        /// The node's name.
+        name: String,
+        /// Where the other one sends from.
+        other: SocketAddr,
+    },
+    /// The network thread failed: the operating system's answer.
+    Driver(String),
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DuplicateNode { name, other } => {
+                write!(
+                    f,
+                    "another process runs as node {name:?}, from {other}: give each node a name of its own"
+                )
+            }
+            Self::Driver(what) => write!(f, "the network thread failed: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for StopReason {}

@@ -1,0 +1,37 @@
+//! Replicates a [`headcount::Tracker`] between nodes: one view of who is present, with no server in the middle.
+//!
+//! Every node says what its own sessions do, in sealed UDP datagrams to a multicast group; every other node hears it, asks again for
+//! what was lost, and fetches whole lanes over TCP when it is new or far behind. A node that falls silent is suspect after half a
+//! second and down after two: its entries leave everywhere, and come back with the same refs if it does.
+//!
+//! ```no_run
+//! use headcount::Tracker;
+//!
+//! let tracker = Tracker::new();
+//! let cluster = headcount_net::Config::new("chat").node("web-1").join(&tracker)?;
+//!
+//! let session = tracker.session();
+//! session.track("room:42", "alice", "typing")?; // seen on every node, within milliseconds
+//! for member in cluster.members() {
+//!     println!("{} heard {:?} ago", member.name, member.heard_age);
+//! }
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! Without a named interface everything stays on the loopback interface (time to live 0). Nothing is encrypted yet, so any other
+//! interface has to be allowed with [`Config::insecure`].
+
+mod cluster;
+pub mod codec;
+mod config;
+mod core;
+mod driver;
+mod error;
+mod stats;
+mod wire;
+
+pub use cluster::{Cluster, Member, Status};
+pub use config::{Config, Interface};
+pub use core::MemberState;
+pub use error::{ConfigError, JoinError, StopReason};
+pub use stats::NetStats;

@@ -1,0 +1,300 @@
+//! Messages of the TCP snapshot lane.
+
+use super::WireError;
+use super::chunk::Chunk;
+use super::seal::WIRE_VERSION;
+use super::varint::{Reader, put_lane, put_list, put_varint};
+
+/// The longest message, type and body.
+pub(crate) const MESSAGE_MAX: usize = 64 * 1024;
+
+pub(super) const LENGTH_LEN: usize = 4;
+
+/// Opens a Request, so that a stranger on the port is told apart from a damaged peer.
+const MAGIC: [u8; 4] = *b"HCSN";
+
+const REQUEST: u8 = 1;
+const LANE_BEGIN: u8 = 2;
+pub(super) const CHUNK: u8 = 3;
+const LANE_END: u8 = 4;
+pub(super) const DONE: u8 = 5;
+const RETRY_AFTER: u8 = 6;
+const REFUSED: u8 = 7;
+
+/// One message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Message<'a> {
+    /// The asker's first and only message.
+    Request {
+        /// Always [`WIRE_VERSION`] when decoded: the layout of another version is not known here.
+        version: u8,
+        cluster: u32,
+        node: u32,
+        target_node: u32,
+        target_incarnation: u64,
+        /// `(lane, base)`: what the asker has seen of each.
+        lanes: Vec<(u16, u64)>,
+    },
+    /// Chunks of this lane follow, which cover (0, as_of] from the top down.
+    LaneBegin { lane: u16, base: u64, as_of: u64, count: u64 },
+    /// A range of the lane.
+    Chunk(Chunk<'a>),
+    /// The lane is complete; what the asker holds must now have this count and digest.
+    LaneEnd { lane: u16, as_of: u64, count: u64, digest: u64 },
+    /// All lanes were sent.
+    Done,
+    /// Too many askers.
+    RetryAfter { ms: u32 },
+    /// There is nothing to get here, and why.
+    Refused { reason: u8, incarnation: u64 },
+}
+
+impl<'a> Message<'a> {
+    /// Appends the message, its length first. [`WireError::TooLong`] if it is above [`MESSAGE_MAX`]; `out` is
+    /// as it was then.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) -> Result<(), WireError> {
+        let start = out.len();
+        if let Self::Chunk(chunk) = self {
+            out.extend_from_slice(&chunk.encode()?);
+            return Ok(());
+        }
+        out.extend_from_slice(&[0; LENGTH_LEN]);
+        self.put_content(out);
+        let len = out.len() - start - LENGTH_LEN;
+        if len > MESSAGE_MAX {
+            out.truncate(start);
+            return Err(WireError::TooLong);
+        }
+        out[start..start + LENGTH_LEN].copy_from_slice(&(len as u32).to_le_bytes());
+        Ok(())
+    }
+
+    fn put_content(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::Request { version, cluster, node, target_node, target_incarnation, lanes } => {
+                out.push(REQUEST);
+                out.extend_from_slice(&MAGIC);
+                out.push(*version);
+                out.extend_from_slice(&cluster.to_le_bytes());
+                out.extend_from_slice(&node.to_le_bytes());
+                out.extend_from_slice(&target_node.to_le_bytes());
+                out.extend_from_slice(&target_incarnation.to_le_bytes());
+                put_list(out, lanes, |out, &(lane, base)| {
+                    put_lane(out, lane);
+                    put_varint(out, base);
+                });
+            }
+            Self::LaneBegin { lane, base, as_of, count } => {
+                out.push(LANE_BEGIN);
+                put_lane(out, *lane);
+                put_varint(out, *base);
+                put_varint(out, *as_of);
+                put_varint(out, *count);
+            }
+            // Written by put(), which has its length already.
+            Self::Chunk(_) => {}
+            Self::LaneEnd { lane, as_of, count, digest } => {
+                out.push(LANE_END);
+                put_lane(out, *lane);
+                put_varint(out, *as_of);
+                put_varint(out, *count);
+                out.extend_from_slice(&digest.to_le_bytes());
+            }
+            Self::Done => out.push(DONE),
+            Self::RetryAfter { ms } => {
+                out.push(RETRY_AFTER);
+                out.extend_from_slice(&ms.to_le_bytes());
+            }
+            Self::Refused { reason, incarnation } => {
+                out.push(REFUSED);
+                out.push(*reason);
+                out.extend_from_slice(&incarnation.to_le_bytes());
+            }
+        }
+    }
+
+    /// Decodes what [`super::MessageBuffer::next`] yields. Unlike a frame no message can be skipped: an
+    /// unknown kind is an error.
+    pub(crate) fn decode(kind: u8, body: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new(body);
+        let message = match kind {
+            REQUEST => {
+                if reader.array()? != MAGIC {
+                    return Err(WireError::Magic);
+                }
+                let version = reader.u8()?;
+                if version != WIRE_VERSION {
+                    return Err(WireError::Version);
+                }
+                Self::Request {
+                    version,
+                    cluster: reader.u32()?,
+                    node: reader.u32()?,
+                    target_node: reader.u32()?,
+                    target_incarnation: reader.u64()?,
+                    lanes: reader.list(2, |reader| Ok((reader.lane()?, reader.varint()?)))?,
+                }
+            }
+            LANE_BEGIN => Self::LaneBegin {
+                lane: reader.lane()?,
+                base: reader.varint()?,
+                as_of: reader.varint()?,
+                count: reader.varint()?,
+            },
+            CHUNK => return Chunk::decode(body).map(Self::Chunk),
+            LANE_END => Self::LaneEnd {
+                lane: reader.lane()?,
+                as_of: reader.varint()?,
+                count: reader.varint()?,
+                digest: reader.u64()?,
+            },
+            DONE => Self::Done,
+            RETRY_AFTER => Self::RetryAfter { ms: reader.u32()? },
+            REFUSED => Self::Refused { reason: reader.u8()?, incarnation: reader.u64()? },
+            _ => return Err(WireError::Kind),
+        };
+        reader.finish()?;
+        Ok(message)
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::MessageBuffer;
+    use crate::wire::chunk::tests::any_chunk;
+
+    pub(in super::super) fn any_message() -> impl Strategy<Value = Message<'static>> {
+        let lane = || 0_u16..256;
+        let request = (any::<(u32, u32, u32, u64)>(), vec((lane(), any::<u64>()), 0..80)).prop_map(
+            |((cluster, node, target_node, target_incarnation), lanes)| Message::Request {
+                version: WIRE_VERSION,
+                cluster,
+                node,
+                target_node,
+                target_incarnation,
+                lanes,
+            },
+        );
+        prop_oneof![
+            request,
+            (lane(), any::<(u64, u64, u64)>())
+                .prop_map(|(lane, (base, as_of, count))| { Message::LaneBegin { lane, base, as_of, count } }),
+            any_chunk(20).prop_map(Message::Chunk),
+            (lane(), any::<(u64, u64, u64)>()).prop_map(|(lane, (as_of, count, digest))| {
+                Message::LaneEnd { lane, as_of, count, digest }
+            }),
+            Just(Message::Done),
+            any::<u32>().prop_map(|ms| Message::RetryAfter { ms }),
+            any::<(u8, u64)>().prop_map(|(reason, incarnation)| Message::Refused { reason, incarnation }),
+        ]
+    }
+
+    pub(in super::super) fn encoded(message: &Message<'_>) -> Vec<u8> {
+        let mut out = Vec::new();
+        message.put(&mut out).unwrap();
+        out
+    }
+
+    fn decoded(bytes: &[u8]) -> Result<Message<'_>, WireError> {
+        Message::decode(bytes[LENGTH_LEN], &bytes[LENGTH_LEN + 1..])
+    }
+
+    const REFUSAL: Message<'_> = Message::Refused { reason: 3, incarnation: 0x0102 };
+
+    #[test]
+    fn bytes_are_as_the_table_says() {
+        assert_eq!(encoded(&Message::Done), [1, 0, 0, 0, DONE]);
+        assert_eq!(encoded(&REFUSAL), [10, 0, 0, 0, REFUSED, 3, 2, 1, 0, 0, 0, 0, 0, 0]);
+        let request = Message::Request {
+            version: 1,
+            cluster: 2,
+            node: 3,
+            target_node: 4,
+            target_incarnation: 5,
+            lanes: vec![(6, 300)],
+        };
+        let expected = [
+            &[30, 0, 0, 0, REQUEST][..],
+            b"HCSN",
+            &[1, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 6, 0xAC, 0x02],
+        ];
+        assert_eq!(encoded(&request), expected.concat());
+    }
+
+    #[test]
+    fn foreign_and_malformed_messages_are_refused() {
+        let lanes = vec![(255, 9)];
+        let (cluster, node, target_node, target_incarnation) = (1, 2, 3, 4);
+        let request = Message::Request { version: 1, cluster, node, target_node, target_incarnation, lanes };
+        let good = encoded(&request);
+        let broken = |at: usize, byte| {
+            let mut bytes = good.clone();
+            bytes[at] = byte;
+            decoded(&bytes).map(|_| ())
+        };
+        assert_eq!(broken(5, b'G'), Err(WireError::Magic));
+        assert_eq!(broken(9, 2), Err(WireError::Version));
+        assert_eq!(broken(30, 0), Err(WireError::Trailing), "count of lanes");
+        assert_eq!(broken(30, 2), Err(WireError::Truncated), "count of lanes");
+        assert_eq!(broken(32, 4), Err(WireError::Lane));
+        assert_eq!(decoded(&[1, 0, 0, 0, 0]), Err(WireError::Kind));
+        assert_eq!(decoded(&[1, 0, 0, 0, 8]), Err(WireError::Kind));
+        assert_eq!(decoded(&[2, 0, 0, 0, DONE, 0]), Err(WireError::Trailing));
+    }
+
+    #[test]
+    fn message_above_the_limit_is_refused_and_leaves_no_bytes() {
+        let mut out = vec![7];
+        let lanes = vec![(1, 1); MESSAGE_MAX / 2];
+        let (cluster, node, target_node, target_incarnation) = (1, 2, 3, 4);
+        let message = Message::Request { version: 1, cluster, node, target_node, target_incarnation, lanes };
+        assert_eq!(message.put(&mut out), Err(WireError::TooLong));
+        assert_eq!(out, [7]);
+    }
+
+    proptest! {
+        #[test]
+        fn any_message_round_trips(message in any_message()) {
+            let bytes = encoded(&message);
+            prop_assert!(bytes.len() <= LENGTH_LEN + MESSAGE_MAX);
+            prop_assert_eq!(decoded(&bytes), Ok(message));
+        }
+
+        #[test]
+        fn random_bytes_never_panic(kind in 0_u8..9, bytes in vec(any::<u8>(), 0..200)) {
+            if let Ok(message) = Message::decode(kind, &bytes) {
+                let again = encoded(&message);
+                prop_assert_eq!(decoded(&again), Ok(message));
+            }
+            let mut buffer = MessageBuffer::default();
+            prop_assert!(buffer.push(&bytes));
+            while let Ok(Some((kind, body))) = buffer.next() {
+                let _ = Message::decode(kind, body);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn every_cut_and_every_bit_flip_decodes_without_panic(message in any_message()) {
+            let mut bytes = encoded(&message);
+            for len in LENGTH_LEN + 1..bytes.len() {
+                prop_assert!(decoded(&bytes[..len]) != Ok(message.clone()), "cut to {}", len);
+            }
+            for bit in LENGTH_LEN * 8..bytes.len() * 8 {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                if let Ok(flipped) = decoded(&bytes) {
+                    let again = encoded(&flipped);
+                    prop_assert_eq!(decoded(&again), Ok(flipped));
+                }
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
+    }
+}
