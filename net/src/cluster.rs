@@ -27,7 +27,7 @@ const LEAVE_MAX: Duration = Duration::from_secs(5);
 pub struct Member {
     /// Its id.
     pub node: NodeId,
-    /// Its name; empty until it has said it.
+    /// Its name.
     pub name: String,
     /// Its present life.
     pub incarnation: Incarnation,
@@ -245,7 +245,7 @@ impl Cluster {
         view.members.iter().map(member).collect()
     }
 
-    /// Numbers about this node's traffic, at most a few hundredths of a second old.
+    /// Numbers about this node's traffic, as of its last activity: at most one heartbeat old.
     #[must_use]
     pub fn stats(&self) -> NetStats {
         self.inner.shared.view.lock().stats

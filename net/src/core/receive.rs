@@ -116,16 +116,9 @@ impl Core {
         }
         if !joining {
             let life = Incarnation::from_u64(hello.incarnation);
-            let Some(is_new) = self.learn(now, sender, life, hello.lanes, out) else {
+            let Some(is_new) = self.learn(now, sender, life, hello, out) else {
                 return;
             };
-            if let Some(member) = self.members.get_mut(&sender.node) {
-                member.addr = sender.addr;
-                member.tcp_port = hello.tcp_port;
-                if member.name != hello.name {
-                    hello.name.clone_into(&mut member.name);
-                }
-            }
             if is_new {
                 self.hasten_heartbeat(now);
             }
@@ -142,14 +135,14 @@ impl Core {
         now: Time,
         sender: Sender,
         life: Incarnation,
-        lanes: u16,
+        hello: &wire::Hello<'_>,
         out: &mut Output,
     ) -> Option<bool> {
         if self.has_said_goodbye(sender.node, life) {
             self.stats.stale += 1;
             return None;
         }
-        match self.replica.origin_join(sender.node, "", life, lanes) {
+        match self.replica.origin_join(sender.node, hello.name, life, hello.lanes) {
             Ok(Joined::Known) => {
                 if self.members.get(&sender.node).is_some_and(|member| member.session == sender.session) {
                     return Some(false);
@@ -164,12 +157,12 @@ impl Core {
                 }
                 let member = Member {
                     node: sender.node,
-                    name: String::new(),
+                    name: hello.name.to_owned(),
                     incarnation: life,
                     session: sender.session,
                     addr: sender.addr,
-                    tcp_port: 0,
-                    lanes: (0..lanes).map(|_| Lane::default()).collect(),
+                    tcp_port: hello.tcp_port,
+                    lanes: (0..hello.lanes).map(|_| Lane::default()).collect(),
                     heard: now,
                     state: MemberState::Up,
                     waiting_bytes: 0,

@@ -230,6 +230,7 @@ impl Core {
     }
 
     pub(super) fn begin_to_leave(&mut self, now: Time, out: &mut Output) {
+        self.announce.clear();
         match self.phase {
             Phase::Live => {
                 for _ in 0..FLUSHES_BEFORE_GOODBYE {

@@ -1,6 +1,8 @@
 //! The writer of delta frames: packs operations of several lanes into one datagram's body.
 
-use super::delta::{ADD, AGED, NEW_TOPIC, Op, REMOVE, SKIP, SPAN_MAX, TAG_BITS, UPDATE, advance};
+#[cfg(test)]
+use super::delta::SPAN_MAX;
+use super::delta::{ADD, AGED, NEW_TOPIC, Op, REMOVE, SKIP, TAG_BITS, UPDATE, advance};
 use super::dictionary::Dictionary;
 use super::frame::{DELTA, frame_len};
 use super::varint::{put_bytes, put_lane, put_varint, varint_len};

@@ -1,0 +1,38 @@
+//! What the tests of this folder share.
+
+use headcount::Tracker;
+use headcount_net::{Cluster, Config, Interface};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a condition may take on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A group and port of its own for each test, and for each process that runs tests at once.
+pub fn group() -> SocketAddr {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let process = std::process::id();
+    let test = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
+    let port = 20_000 + u16::try_from((process * 16 + test) % 30_000).expect("below 30,000");
+    let [_, _, high, low] = process.to_be_bytes();
+    SocketAddr::from(([239, 255, high, low], port))
+}
+
+/// A node on that group.
+pub fn join(group: SocketAddr, name: &str) -> (Tracker, Cluster) {
+    let tracker = Tracker::new();
+    let config = Config::new("test").node(name).multicast(group, Interface::Loopback);
+    let cluster = config.join(&tracker).expect("joins");
+    (tracker, cluster)
+}
+
+/// Waits until a condition holds.
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "not in time: {what}");
+        std::thread::yield_now();
+    }
+}
