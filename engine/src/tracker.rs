@@ -181,7 +181,7 @@ impl Tracker {
     pub fn len(&self) -> usize {
         let visible = |shard: &Shard| {
             let state = shard.read();
-            let hidden: usize = state.hidden.iter().map(|&origin| state.count_of_origin(origin)).sum();
+            let hidden: usize = state.hidden.iter().map(|&origin| state.store.count_of(origin)).sum();
             state.store.len() - hidden
         };
         self.inner.shards.iter().map(visible).sum()

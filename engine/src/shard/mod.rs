@@ -1,5 +1,6 @@
 //! One shard: its topics and entries, the lane that orders this node's operations on them, and who listens.
 
+mod counts;
 mod emit;
 mod store;
 mod topic;
@@ -101,11 +102,6 @@ impl State {
     pub(crate) fn count(&self, topic: u32) -> usize {
         let topic = self.store.topic(topic);
         topic.len() - self.hidden.iter().map(|&origin| topic.count_of(origin)).sum::<usize>()
-    }
-
-    /// Entries of an origin, hidden or not.
-    pub(crate) fn count_of_origin(&self, origin: OriginIx) -> usize {
-        self.store.topics().map(|(_, topic)| topic.count_of(origin)).sum()
     }
 
     /// Adds every visible entry, topic by topic.

@@ -3,9 +3,10 @@
 //! Plain maps behind the shard's lock. The face (slots by number, topics by number, nothing that borrows an entry
 //! beyond the call) is the one that lock-free storage needs too, so that it can take this module's place.
 
+use super::counts::OriginCounts;
 use super::topic::TopicRecord;
 use crate::Topic;
-use crate::entry::Record;
+use crate::entry::{OriginIx, Record};
 use crate::sync::Arc;
 use ahash::RandomState;
 use hashbrown::HashTable;
@@ -93,12 +94,18 @@ pub(crate) struct Store {
     by_key: HashTable<u32>,
     topics: Slab<TopicRecord>,
     by_name: HashTable<u32>,
+    by_origin: OriginCounts,
     hasher: RandomState,
 }
 
 impl Store {
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Entries of an origin, hidden or not.
+    pub(crate) fn count_of(&self, origin: OriginIx) -> usize {
+        self.by_origin.of(origin)
     }
 
     pub(crate) fn slot(&self, id: SlotId) -> &Slot {
@@ -167,6 +174,7 @@ impl Store {
     pub(crate) fn insert(&mut self, topic: u32, record: Arc<Record>) -> SlotId {
         let hash = self.hash_of(topic, &record.key);
         let origin = record.origin;
+        self.by_origin.add(origin);
         let id = self.slots.insert(Slot { record, topic, position: 0 });
         self.slots.get_mut(id).position = self.topics.get_mut(topic).join(id, origin);
         let Self { by_key, slots, hasher, .. } = self;
@@ -192,6 +200,7 @@ impl Store {
         if self.by_key.is_empty() {
             self.by_key = HashTable::new();
         }
+        self.by_origin.remove(slot.record.origin);
         self.topics.get_mut(slot.topic).leave(slot.position, slot.record.origin);
         slot
     }

@@ -1,5 +1,6 @@
 //! A topic: its members in the order in which they came, how many each origin has, and who listens.
 
+use super::counts::OriginCounts;
 use crate::Topic;
 use crate::entry::OriginIx;
 use crate::inbox::Inbox;
@@ -14,8 +15,7 @@ pub(crate) struct TopicRecord {
     /// after the last position of the one before and neither lose nor repeat a member.
     members: BTreeMap<u64, u32>,
     next_position: u64,
-    /// Members per origin, so that hiding an origin keeps counts exact. Few origins: a search beats a map.
-    by_origin: Vec<(OriginIx, usize)>,
+    by_origin: OriginCounts,
     pub(crate) listeners: Vec<Arc<Inbox>>,
 }
 
@@ -25,7 +25,7 @@ impl TopicRecord {
             name,
             members: BTreeMap::new(),
             next_position: 1,
-            by_origin: Vec::new(),
+            by_origin: OriginCounts::default(),
             listeners: Vec::new(),
         }
     }
@@ -39,7 +39,7 @@ impl TopicRecord {
     }
 
     pub(crate) fn count_of(&self, origin: OriginIx) -> usize {
-        self.by_origin.iter().find(|(of, _)| *of == origin).map_or(0, |(_, count)| *count)
+        self.by_origin.of(origin)
     }
 
     /// Adds a member; returns its position.
@@ -47,21 +47,13 @@ impl TopicRecord {
         let position = self.next_position;
         self.next_position += 1;
         self.members.insert(position, slot);
-        match self.by_origin.iter_mut().find(|(of, _)| *of == origin) {
-            Some((_, count)) => *count += 1,
-            None => self.by_origin.push((origin, 1)),
-        }
+        self.by_origin.add(origin);
         position
     }
 
     pub(crate) fn leave(&mut self, position: u64, origin: OriginIx) {
         self.members.remove(&position);
-        if let Some(at) = self.by_origin.iter().position(|(of, _)| *of == origin) {
-            self.by_origin[at].1 -= 1;
-            if self.by_origin[at].1 == 0 {
-                self.by_origin.swap_remove(at);
-            }
-        }
+        self.by_origin.remove(origin);
     }
 
     /// Slots of the members after a position, in order.

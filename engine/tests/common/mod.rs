@@ -80,6 +80,16 @@ pub(crate) fn topic_names(count: usize) -> Vec<String> {
     (0..count).map(|at| format!("topic:{at}")).collect()
 }
 
+/// Random-looking numbers that are the same in every run (Knuth's MMIX generator).
+pub(crate) struct Random(pub(crate) u64);
+
+impl Random {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
 /// Unwinds like a panic, without the message on the terminal.
 pub(crate) fn quiet_panic() -> ! {
     std::panic::resume_unwind(Box::new("a panic that the test wants"))

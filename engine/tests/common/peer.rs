@@ -144,13 +144,7 @@ impl<'a> Transfer<'a> {
 
     pub(crate) fn end(self) -> Result<u64, ApplyError> {
         let summary = self.snapshot.summary;
-        self.to.replica.snapshot_end(
-            self.of.0,
-            self.of.1,
-            self.snapshot.lane,
-            summary.count,
-            summary.digest,
-        )
+        self.to.replica.snapshot_end(self.of.0, self.of.1, self.snapshot.lane, summary.count, summary.digest)
     }
 }
 

@@ -9,16 +9,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 fn a_batch_is_tracked_whole_with_the_refs_in_the_order_given() {
     let tracker = Config::default().shards(8).build().unwrap();
     let session = tracker.session();
-    let entries: Vec<_> = (0..1000).map(|at| (format!("topic:{}", at % 37), format!("key:{at}"), at.to_string())).collect();
+    let entries: Vec<_> =
+        (0..1000).map(|at| (format!("topic:{}", at % 37), format!("key:{at}"), at.to_string())).collect();
     let mut events = tracker.subscribe(Filter::all());
-    let refs = session.track_many(&entries_of(&entries)).unwrap();
+    let refs = session.track_many(entries_of(&entries)).unwrap();
     assert_eq!(refs.len(), 1000);
     for ((topic, key, meta), dot) in entries.iter().zip(&refs) {
         let found = tracker.get(topic, key);
         assert_eq!((found.len(), found[0].entry_ref(), found[0].meta()), (1, *dot, meta.as_bytes()));
     }
     for topic in tracker.topics() {
-        let keys: Vec<_> = tracker.list(&topic).iter().map(|e| e.key_str()[4..].parse::<u32>().unwrap()).collect();
+        let keys: Vec<_> =
+            tracker.list(&topic).iter().map(|e| e.key_str()[4..].parse::<u32>().unwrap()).collect();
         assert!(keys.is_sorted(), "a topic's entries come in the order given: {keys:?}");
     }
     assert_eq!((session.len(), tracker.stats().tracked_total), (1000, 1000));
@@ -75,7 +77,8 @@ fn a_batch_over_the_sessions_limit_is_refused_whole_and_silently() {
 
 /// Joins that were seen have left again, each once, and no topic is half open.
 fn assert_taken_back(events: &[EventKind]) {
-    let joined = events.iter().filter_map(|e| if let EventKind::Join(entry) = e { Some(entry) } else { None });
+    let joined =
+        events.iter().filter_map(|e| if let EventKind::Join(entry) = e { Some(entry) } else { None });
     let left = events.iter().filter_map(|e| if let EventKind::Leave(entry) = e { Some(entry) } else { None });
     let sorted = |entries: Vec<&headcount::Entry>| {
         let mut refs: Vec<_> = entries.iter().map(|entry| entry.entry_ref()).collect();

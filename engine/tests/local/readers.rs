@@ -2,6 +2,7 @@
 
 use super::common::listed;
 use headcount::{Entry, Tracker};
+use std::sync::Arc;
 use std::thread;
 
 const UPDATES: u64 = 10_000;
@@ -12,18 +13,16 @@ fn t3_readers_see_the_old_or_the_new_entry_never_neither() {
     let session = tracker.session();
     session.track("room", "alice", "0").unwrap();
     session.track("room", "bob", "fixed").unwrap();
+    // Dropped by the writer when it is through, however it ends.
+    let writing = Arc::new(());
+    let written = Arc::downgrade(&writing);
     thread::scope(|scope| {
-        let writer = scope.spawn(|| {
-            for round in 1..=UPDATES {
-                session.update("room", "alice", round.to_string()).unwrap();
-            }
-        });
         for reader in 0..3 {
-            let (tracker, writer) = (&tracker, &writer);
+            let (tracker, written) = (&tracker, written.clone());
             scope.spawn(move || {
                 let mut last = 0;
                 let mut looks = 0_u64;
-                while !writer.is_finished() || looks == 0 {
+                while written.strong_count() > 0 || looks == 0 {
                     let alice = match reader {
                         0 => tracker.get("room", "alice"),
                         1 => tracker.list("room").into_iter().filter(|e| e.key() == b"alice").collect(),
@@ -37,6 +36,12 @@ fn t3_readers_see_the_old_or_the_new_entry_never_neither() {
                 }
             });
         }
+        scope.spawn(|| {
+            let _writing = writing;
+            for round in 1..=UPDATES {
+                session.update("room", "alice", round.to_string()).unwrap();
+            }
+        });
     });
     assert_eq!(listed(&tracker, "room"), [format!("alice={UPDATES}"), "bob=fixed".to_owned()]);
 }

@@ -21,7 +21,8 @@ fn t5_dropping_a_session_removes_its_entries_in_every_topic_with_one_leave_each(
     assert_eq!(view(&tracker), stays, "the others' entries stay as they were");
     let mut left: Vec<String> = told(&mut events);
     left.sort_unstable();
-    let mut expected: Vec<String> = ["-mine="; 49].iter().chain(&["-mine too="; 50]).map(ToString::to_string).collect();
+    let mut expected: Vec<String> =
+        ["-mine="; 49].iter().chain(&["-mine too="; 50]).map(ToString::to_string).collect();
     expected.push("-mine=updated".to_owned());
     expected.sort_unstable();
     assert_eq!(left, expected, "no topic was emptied, and each leaves once");

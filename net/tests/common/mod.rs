@@ -7,10 +7,10 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a condition may take on a busy machine.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A group and port of its own for each test, and for each process that runs tests at once.
-pub fn group() -> SocketAddr {
+pub(crate) fn group() -> SocketAddr {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let process = std::process::id();
     let test = u32::from(NEXT.fetch_add(1, Ordering::Relaxed));
@@ -20,7 +20,7 @@ pub fn group() -> SocketAddr {
 }
 
 /// A node on that group.
-pub fn join(group: SocketAddr, name: &str) -> (Tracker, Cluster) {
+pub(crate) fn join(group: SocketAddr, name: &str) -> (Tracker, Cluster) {
     let tracker = Tracker::new();
     let config = Config::new("test").node(name).multicast(group, Interface::Loopback);
     let cluster = config.join(&tracker).expect("joins");
@@ -29,7 +29,7 @@ pub fn join(group: SocketAddr, name: &str) -> (Tracker, Cluster) {
 
 /// Waits until a condition holds.
 #[track_caller]
-pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "not in time: {what}");
