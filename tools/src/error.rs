@@ -1,0 +1,51 @@
+//! Why the command ended without doing what it was asked to, and with which exit status.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+/// Exit status of a run that could not do its work.
+const FAILED: u8 = 1;
+/// Exit status of a wrong command line, as clap's.
+const USAGE: u8 = 2;
+/// Exit status after Ctrl-C, as a shell's.
+const INTERRUPTED: u8 = 130;
+
+/// Why the command failed. Each message is one line that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// An option has a value that cannot be used.
+    #[error("{option} {value}: {problem}")]
+    Option { option: &'static str, value: String, problem: String },
+    /// The clients' port cannot be had.
+    #[error("--listen {addr}: {problem}")]
+    Listen { addr: SocketAddr, problem: String },
+    /// The cluster could not be joined or was lost.
+    #[error("{0}")]
+    Cluster(String),
+    /// The system refused something that is not the user's to choose.
+    #[error("{what}: {source}")]
+    System { what: &'static str, source: io::Error },
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl Error {
+    pub(crate) fn option(option: &'static str, value: impl ToString, problem: impl Into<String>) -> Self {
+        Self::Option { option, value: value.to_string(), problem: problem.into() }
+    }
+
+    /// For `map_err`.
+    pub(crate) fn system(what: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Option { .. } => USAGE,
+            Self::Listen { .. } | Self::Cluster(_) | Self::System { .. } => FAILED,
+            Self::Interrupted => INTERRUPTED,
+        })
+    }
+}

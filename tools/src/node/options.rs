@@ -1,0 +1,211 @@
+//! The options of `headcount node`, and what they configure.
+
+use crate::error::Error;
+use crate::number::within;
+use headcount::{Config, ConfigError, Tracker};
+use headcount_net::{Cluster, ConfigError as NetConfigError, Interface, JoinError, StopReason};
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+
+/// Limits of the wire format.
+const NAME_LEN_MAX: usize = 64;
+
+/// Run one node: it joins a cluster over UDP multicast and serves clients over TCP
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// This node's name, unlike every other node's
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) name: String,
+
+    /// The cluster's name: nodes with this name and group find each other
+    #[arg(long, value_name = "NAME", value_parser = name)]
+    pub(crate) cluster: String,
+
+    /// Where clients connect; port 0 takes one that is free
+    #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:0", value_parser = listen_addr)]
+    pub(crate) listen: SocketAddr,
+
+    /// The multicast group of the cluster
+    #[arg(long, value_name = "IP:PORT", default_value = "239.255.70.70:7070", value_parser = group_addr)]
+    pub(crate) group: SocketAddr,
+
+    /// An IPv4 address of this machine, or lo: then nothing leaves it
+    #[arg(long, value_name = "lo|IP", default_value = "lo", value_parser = interface)]
+    pub(crate) interface: Interface,
+
+    /// Allow an interface other than lo although nothing is encrypted yet
+    #[arg(long)]
+    pub(crate) insecure: bool,
+
+    /// Shards, a power of two up to 256; by default four for each core
+    #[arg(long, value_name = "N", value_parser = within::<1, 256>)]
+    pub(crate) shards: Option<usize>,
+
+    /// Clients served at once
+    #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = within::<1, 1_000_000>)]
+    pub(crate) max_connections: usize,
+
+    /// Say as a JSON object that the node is ready
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Do not log nodes that come and go
+    #[arg(long, short)]
+    pub(crate) quiet: bool,
+
+    /// Leave when standard input ends, so that the node does not outlive the program that started it
+    #[arg(long, hide = true)]
+    pub(crate) exit_with_stdin: bool,
+}
+
+const AFTER_HELP: &str = "\
+Try it:
+  headcount node --name web-1 --cluster chat --listen 127.0.0.1:7001
+  headcount node --name web-2 --cluster chat --listen 127.0.0.1:7002   (in a second terminal)
+  nc 127.0.0.1 7001      then type:  JOIN room:1 alice hello          (in a third)
+  nc 127.0.0.1 7002      then type:  LIST room:1                      (in a fourth)
+HELP in nc lists all commands. Ctrl-C here makes the node leave.";
+
+/// Builds the tracker.
+pub(crate) fn tracker(args: &Args) -> Result<Tracker, Error> {
+    let mut config = Config::default();
+    if let Some(shards) = args.shards {
+        config = config.shards(shards);
+    }
+    config.build().map_err(|error| match error {
+        ConfigError::NotAPowerOfTwo { field: "shards", value } => {
+            Error::option("--shards", value, "it must be a power of two: 16, 32, 64 ...")
+        }
+        other => Error::Cluster(other.to_string()),
+    })
+}
+
+/// Joins the cluster.
+pub(crate) fn join(args: &Args, tracker: &Tracker) -> Result<Cluster, Error> {
+    if let Interface::V4(ip) = args.interface {
+        check_interface(ip)?;
+    }
+    headcount_net::Config::new(args.cluster.clone())
+        .node(args.name.clone())
+        .multicast(args.group, args.interface)
+        .insecure(args.insecure)
+        .join(tracker)
+        .map_err(|error| refused(args, error))
+}
+
+/// That this machine has the address: what the system says of a multicast socket without it names nothing.
+fn check_interface(ip: Ipv4Addr) -> Result<(), Error> {
+    match UdpSocket::bind((ip, 0)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrNotAvailable => {
+            let problem =
+                "no interface of this machine has this address; `ip -4 addr` lists them, and lo always works";
+            Err(Error::option("--interface", ip, problem))
+        }
+        Err(error) => Err(Error::option("--interface", ip, error.to_string())),
+    }
+}
+
+/// What the cluster refused, by the option that it is about.
+fn refused(args: &Args, error: JoinError) -> Error {
+    match error {
+        JoinError::Config(NetConfigError::Insecure { interface }) => Error::option(
+            "--interface",
+            interface,
+            "nothing is encrypted yet, so everybody on that network could read and forge; add --insecure to allow that, \
+             or use lo",
+        ),
+        JoinError::Config(NetConfigError::Name { field: "cluster", .. }) => {
+            Error::option("--cluster", &args.cluster, error.to_string())
+        }
+        JoinError::Config(NetConfigError::Name { .. }) => {
+            Error::option("--name", &args.name, error.to_string())
+        }
+        JoinError::Config(NetConfigError::Group { group, why }) => Error::option("--group", group, why),
+        JoinError::Stopped(StopReason::DuplicateNode { .. }) => {
+            Error::option("--name", &args.name, error.to_string())
+        }
+        other => {
+            Error::Cluster(format!("cannot join cluster {} through {}: {other}", args.cluster, args.group))
+        }
+    }
+}
+
+/// A name that fits the wire and a line of a log.
+pub(crate) fn name(text: &str) -> Result<String, String> {
+    if text.is_empty() {
+        return Err("it must not be empty".into());
+    }
+    if text.len() > NAME_LEN_MAX {
+        return Err(format!("it has {} bytes, the limit is {NAME_LEN_MAX}", text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("it must not have control characters".into());
+    }
+    Ok(text.into())
+}
+
+fn listen_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "not an address; write IP:PORT, such as 127.0.0.1:7001 or 127.0.0.1:0".into())
+}
+
+fn group_addr(text: &str) -> Result<SocketAddr, String> {
+    let group: SocketAddr =
+        text.parse().map_err(|_| "not an address; write IP:PORT, such as 239.255.70.70:7070".to_owned())?;
+    let IpAddr::V4(ip) = group.ip() else {
+        return Err("not an IPv4 address; use a group such as 239.255.70.70:7070".into());
+    };
+    if !ip.is_multicast() {
+        return Err(
+            "not a multicast address; use one within 239.255.0.0/16, such as 239.255.70.70:7070".into()
+        );
+    }
+    if group.port() == 0 {
+        return Err("a group needs a port that all nodes know, such as 239.255.70.70:7070".into());
+    }
+    Ok(group)
+}
+
+fn interface(text: &str) -> Result<Interface, String> {
+    if matches!(text, "lo" | "loopback") {
+        return Ok(Interface::Loopback);
+    }
+    let ip: Ipv4Addr = text
+        .parse()
+        .map_err(|_| "not lo and not an IPv4 address; `ip -4 addr` lists those of this machine".to_owned())?;
+    Ok(if ip.is_loopback() { Interface::Loopback } else { Interface::V4(ip) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_group_must_be_ipv4_multicast_with_a_port() {
+        assert!(group_addr("239.255.70.70:7070").is_ok());
+        for (bad, part) in [
+            ("239.255.70.70", "not an address"),
+            ("[ff15::1]:7070", "not an IPv4"),
+            ("192.0.2.1:7070", "not a multicast"),
+            ("239.255.70.70:0", "needs a port"),
+        ] {
+            assert!(group_addr(bad).unwrap_err().contains(part), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_interface_is_lo_or_an_ipv4_address() {
+        assert!(matches!(interface("lo"), Ok(Interface::Loopback)));
+        assert!(matches!(interface("127.0.0.1"), Ok(Interface::Loopback)));
+        assert!(matches!(interface("192.0.2.7"), Ok(Interface::V4(_))));
+        assert!(interface("eth0").unwrap_err().contains("ip -4 addr"));
+    }
+
+    #[test]
+    fn a_name_fits_the_wire_and_a_line() {
+        assert!(name("web-1").is_ok() && name(&"x".repeat(64)).is_ok());
+        assert!(name("").is_err() && name("a\nb").is_err());
+        assert!(name(&"x".repeat(65)).unwrap_err().contains("65 bytes, the limit is 64"));
+    }
+}

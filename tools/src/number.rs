@@ -1,0 +1,20 @@
+//! Numbers on the command line.
+
+/// Reads a number within bounds, for clap; what it says completes "invalid value 'x' for '--option':".
+pub(crate) fn within<const MIN: usize, const MAX: usize>(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (MIN..=MAX).contains(number));
+    number.ok_or_else(|| format!("write a number from {MIN} to {MAX}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::within;
+
+    #[test]
+    fn a_number_is_within_its_bounds_or_refused_with_them() {
+        assert_eq!((within::<2, 16>("2"), within::<2, 16>("16")), (Ok(2), Ok(16)));
+        for bad in ["1", "17", "-3", "x", "", "99999999999999999999999"] {
+            assert_eq!(within::<2, 16>(bad), Err("write a number from 2 to 16".into()), "{bad}");
+        }
+    }
+}

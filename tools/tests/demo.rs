@@ -1,0 +1,105 @@
+//! The demo, whole and interrupted.
+
+mod support;
+
+use serde_json::Value;
+use std::fs;
+use std::process::{Command, Stdio};
+use support::{Guarded, headcount, program, stderr, stdout, until};
+
+#[test]
+fn a_small_demo_succeeds_and_reports_every_figure() {
+    let output = headcount(&["demo", "--nodes", "2", "--entries", "2000", "--clients", "20", "--json"]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    let text = stdout(&output);
+    assert_eq!(text.lines().count(), 1, "one object and nothing else: {text}");
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!((&report["nodes"], &report["entries"]), (&Value::from(2), &Value::from(2000)));
+    assert_eq!((&report["views_equal"], &report["errors"]), (&Value::Bool(true), &Value::Array(vec![])));
+    let figure = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("not a number in {text}"));
+    let visible = &report["visible_us"];
+    let [p50, p99, max] = ["p50", "p99", "max"].map(|name| figure(&visible[name]));
+    assert!(0.0 < p50 && p50 <= p99 && p99 <= max, "{text}");
+    // A wake-up that is lost is made good by a look at the clock, but that takes a tenth of a second.
+    assert!(p50 < 50_000.0, "{text}");
+    assert_eq!(visible["samples"], 500);
+    assert_eq!(report["crash_entries"], 1010);
+    assert_eq!(report["old_life_entries"], 0);
+    // Half of the entries were compared twice, the rest too: on both nodes, the lobby included.
+    assert_eq!(report["compared"], 2 * (2000 + 20));
+    for name in ["start_ms", "fill_ms", "settle_ms", "joins_per_s", "rejoin_ms", "refill_ms", "elapsed_ms"] {
+        assert!(figure(&report[name]) >= 0.0);
+    }
+    assert!(figure(&report["crash_noticed_ms"]) > 100.0, "{text}");
+    let (wire, payload) = (figure(&report["wire_bytes_per_join"]), figure(&report["payload_bytes_per_join"]));
+    assert!(payload < wire && wire < 300.0, "{text}");
+}
+
+/// Processes whose parent is `pid`, as Linux tells it.
+fn children_of(pid: u32) -> Vec<u32> {
+    let parent = |stat: &str| {
+        // The name in parentheses may hold anything; the parent is the second field behind it.
+        let (_, rest) = stat.rsplit_once(')')?;
+        rest.split_whitespace().nth(1)?.parse::<u32>().ok()
+    };
+    let mut children = Vec::new();
+    for entry in fs::read_dir("/proc").expect("Linux").flatten() {
+        let Some(child) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        if parent(&stat) == Some(pid) {
+            children.push(child);
+        }
+    }
+    children
+}
+
+/// Whether it is a `headcount` process that has not ended. (Its number may be somebody else's by now.)
+fn runs(pid: u32) -> bool {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    name.trim_end() == "headcount" && !stat.contains(") Z ")
+}
+
+/// A demo in its middle, with its nodes.
+fn demo_with_nodes(nodes: usize) -> (Guarded, Vec<u32>) {
+    let demo = Command::new(program())
+        .args([
+            "demo",
+            "--nodes",
+            &nodes.to_string(),
+            "--entries",
+            "2000",
+            "--clients",
+            "20",
+            "--keep",
+            "--json",
+        ])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program runs");
+    let demo = Guarded(demo);
+    let mut children = Vec::new();
+    until("the nodes to run", || {
+        children = children_of(demo.0.id());
+        children.len() == nodes && children.iter().all(|&child| runs(child))
+    });
+    (demo, children)
+}
+
+#[test]
+fn an_interrupted_demo_leaves_no_process_behind() {
+    let (demo, nodes) = demo_with_nodes(3);
+    demo.interrupt();
+    assert_eq!(demo.ended().code(), Some(130));
+    assert!(nodes.iter().all(|&node| !runs(node)), "a node outlived the demo");
+}
+
+#[test]
+fn nodes_end_by_themselves_if_the_demo_is_killed() {
+    let (demo, nodes) = demo_with_nodes(2);
+    // SIGKILL: it has no chance to end them.
+    drop(demo);
+    until("the nodes to end", || nodes.iter().all(|&node| !runs(node)));
+}
