@@ -59,6 +59,8 @@ impl Queue {
         }
         if self.missed == 0 && self.waiting.len() < self.waiting_max {
             self.waiting.push_back(event.clone());
+            // It may be the latest of its entry now.
+            self.latest = None;
             return;
         }
         if !self.fold(event) {

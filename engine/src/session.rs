@@ -15,6 +15,14 @@ const BATCH_PER_LOCK: usize = 64;
 type Place = (u16, u32);
 type Owned = HashSet<Place, RandomState>;
 
+/// An entry of a batch, the `at`-th given.
+struct Pending {
+    shard: usize,
+    at: usize,
+    topic: Box<[u8]>,
+    draft: Draft,
+}
+
 /// The owner of entries, usually one connection. Dropping it makes all of them leave, on a panic too.
 ///
 /// A session can be shared between threads (`Arc<Session>`); its operations take turns, and do not wait for those of
@@ -50,18 +58,19 @@ impl Session {
         let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
         self.tracker.check_lens(topic, key, meta)?;
         let draft = Draft::new(key, meta);
-        let mut owned = self.owned.lock();
-        self.check_room(&owned, 1)?;
-        let shard = self.tracker.shard_of(topic);
-        let mut wakes = Wakes::default();
-        let mut state = shard.write();
-        let entries_max = self.tracker.config.shard_entries_max;
-        let tracked = state.track(self.id.0, topic, draft, entries_max, &mut wakes);
-        let index = state.index;
-        self.tracker.finish(shard, state, wakes);
-        let (slot, dot) = tracked?;
-        owned.insert((index, slot));
-        Ok(dot)
+        self.tracker.waking(|wakes| {
+            let mut owned = self.owned.lock();
+            self.check_room(&owned, 1)?;
+            let shard = self.tracker.shard_of(topic);
+            let mut state = shard.write();
+            let entries_max = self.tracker.config.shard_entries_max;
+            let tracked = state.track(self.id.0, topic, draft, entries_max, wakes);
+            let index = state.index;
+            self.tracker.finish(shard, state, wakes);
+            let (slot, dot) = tracked?;
+            owned.insert((index, slot));
+            Ok(dot)
+        })
     }
 
     /// Tracks many at once, all or nothing: cheaper than one by one, because a shard is locked once for many. Returns the
@@ -79,45 +88,50 @@ impl Session {
         K: AsRef<[u8]>,
         M: AsRef<[u8]>,
     {
+        // Everything of the caller's is copied here: its code runs under no lock, and may panic.
         let mut batch = Vec::new();
         for (at, (topic, key, meta)) in entries.into_iter().enumerate() {
-            self.tracker.check_lens(topic.as_ref(), key.as_ref(), meta.as_ref())?;
-            let draft = Draft::new(key.as_ref(), meta.as_ref());
-            batch.push((self.tracker.shard_index(topic.as_ref()), at, topic, Some(draft)));
+            let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
+            self.tracker.check_lens(topic, key, meta)?;
+            let shard = self.tracker.shard_index(topic);
+            batch.push(Pending { shard, at, topic: topic.into(), draft: Draft::new(key, meta) });
         }
-        batch.sort_unstable_by_key(|&(shard, at, ..)| (shard, at));
+        batch.sort_unstable_by_key(|pending| (pending.shard, pending.at));
+        self.tracker.waking(|wakes| self.track_batch(batch, wakes))
+    }
+
+    fn track_batch(&self, batch: Vec<Pending>, wakes: &mut Wakes) -> Result<Vec<EntryRef>, Error> {
         let mut owned = self.owned.lock();
         self.check_room(&owned, batch.len())?;
+        let entries_max = self.tracker.config.shard_entries_max;
         let mut placed: Vec<Place> = Vec::with_capacity(batch.len());
         let mut refs = vec![None; batch.len()];
         let mut failed = None;
-        'groups: for group in batch.chunk_by_mut(|a, b| a.0 == b.0) {
-            let shard = &self.tracker.shards[group[0].0];
-            for part in group.chunks_mut(BATCH_PER_LOCK) {
-                let mut wakes = Wakes::default();
-                let mut state = shard.write();
-                for (_, at, topic, draft) in part {
-                    let Some(draft) = draft.take() else { continue };
-                    let entries_max = self.tracker.config.shard_entries_max;
-                    match state.track(self.id.0, topic.as_ref(), draft, entries_max, &mut wakes) {
-                        Ok((slot, dot)) => {
-                            placed.push((state.index, slot));
-                            refs[*at] = Some(dot);
-                        }
-                        Err(error) => {
-                            failed = Some(error);
-                            break;
-                        }
+        let mut batch = batch.into_iter().peekable();
+        while failed.is_none()
+            && let Some(index) = batch.peek().map(|pending| pending.shard)
+        {
+            let shard = &self.tracker.shards[index];
+            let mut state = shard.write();
+            for _ in 0..BATCH_PER_LOCK {
+                let Some(pending) = batch.next_if(|pending| pending.shard == index) else {
+                    break;
+                };
+                match state.track(self.id.0, &pending.topic, pending.draft, entries_max, wakes) {
+                    Ok((slot, dot)) => {
+                        placed.push((state.index, slot));
+                        refs[pending.at] = Some(dot);
+                    }
+                    Err(error) => {
+                        failed = Some(error);
+                        break;
                     }
                 }
-                self.tracker.finish(shard, state, wakes);
-                if failed.is_some() {
-                    break 'groups;
-                }
             }
+            self.tracker.finish(shard, state, wakes);
         }
         if let Some(error) = failed {
-            self.leave(placed);
+            self.leave(placed, wakes);
             return Err(error);
         }
         owned.extend(placed);
@@ -137,7 +151,6 @@ impl Session {
     ) -> Result<EntryRef, Error> {
         let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
         self.tracker.check_lens(topic, key, meta)?;
-        let _turn = self.owned.lock();
         // Nothing is expected, so nothing can have come between.
         self.revise(topic, key, meta, None)?.ok_or(Error::NotTracked)
     }
@@ -174,7 +187,6 @@ impl Session {
             };
             let meta = meta(&entry);
             self.tracker.check_lens(topic, key, meta.as_ref())?;
-            let _turn = self.owned.lock();
             if let Some(dot) = self.revise(topic, key, meta.as_ref(), Some(entry.0.clock))? {
                 return Ok(dot);
             }
@@ -189,12 +201,14 @@ impl Session {
         expected: Option<u64>,
     ) -> Result<Option<EntryRef>, Error> {
         let draft = Draft::new(key, meta);
-        let shard = self.tracker.shard_of(topic);
-        let mut wakes = Wakes::default();
-        let mut state = shard.write();
-        let updated = state.update(self.id.0, topic, draft, expected, &mut wakes);
-        self.tracker.finish(shard, state, wakes);
-        updated
+        self.tracker.waking(|wakes| {
+            let _turn = self.owned.lock();
+            let shard = self.tracker.shard_of(topic);
+            let mut state = shard.write();
+            let updated = state.update(self.id.0, topic, draft, expected, wakes);
+            self.tracker.finish(shard, state, wakes);
+            updated
+        })
     }
 
     /// Makes one entry leave. False, and no event, if this session does not have that key there.
@@ -203,20 +217,21 @@ impl Session {
     /// [`Error::Shutdown`].
     pub fn untrack(&self, topic: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<bool, Error> {
         let (topic, key) = (topic.as_ref(), key.as_ref());
-        let mut owned = self.owned.lock();
-        let shard = self.tracker.shard_of(topic);
-        let mut wakes = Wakes::default();
-        let mut state = shard.write();
-        if state.closed {
-            return Err(Error::Shutdown);
-        }
-        let found = state.find_own(self.id.0, topic, key);
-        if let Some(slot) = found {
-            state.untrack(slot, &mut wakes);
-            owned.remove(&(state.index, slot));
-        }
-        self.tracker.finish(shard, state, wakes);
-        Ok(found.is_some())
+        self.tracker.waking(|wakes| {
+            let mut owned = self.owned.lock();
+            let shard = self.tracker.shard_of(topic);
+            let mut state = shard.write();
+            if state.closed {
+                return Err(Error::Shutdown);
+            }
+            let found = state.find_own(self.id.0, topic, key);
+            if let Some(slot) = found {
+                state.untrack(slot, wakes);
+                owned.remove(&(state.index, slot));
+            }
+            self.tracker.finish(shard, state, wakes);
+            Ok(found.is_some())
+        })
     }
 
     /// Makes this session's entries of one topic leave; returns how many. Costs what the session owns, whatever the topic
@@ -225,25 +240,28 @@ impl Session {
     /// # Errors
     /// [`Error::Shutdown`].
     pub fn untrack_topic(&self, topic: impl AsRef<[u8]>) -> Result<usize, Error> {
-        let mut owned = self.owned.lock();
-        let places: Vec<Place> = {
-            let index = self.tracker.shard_index(topic.as_ref());
-            let state = self.tracker.shards[index].read();
-            if state.closed {
-                return Err(Error::Shutdown);
-            }
-            let Some(topic) = state.find_topic(topic.as_ref()) else {
-                return Ok(0);
+        let topic = topic.as_ref();
+        self.tracker.waking(|wakes| {
+            let mut owned = self.owned.lock();
+            let places: Vec<Place> = {
+                let index = self.tracker.shard_index(topic);
+                let state = self.tracker.shards[index].read();
+                if state.closed {
+                    return Err(Error::Shutdown);
+                }
+                let Some(topic) = state.find_topic(topic) else {
+                    return Ok(0);
+                };
+                let here = owned.iter().filter(|&&(shard, _)| usize::from(shard) == index);
+                here.filter(|&&(_, slot)| state.store.slot(slot).topic == topic).copied().collect()
             };
-            let here = owned.iter().filter(|&&(shard, _)| usize::from(shard) == index);
-            here.filter(|&&(_, slot)| state.store.slot(slot).topic == topic).copied().collect()
-        };
-        for place in &places {
-            owned.remove(place);
-        }
-        let count = places.len();
-        self.leave(places);
-        Ok(count)
+            for place in &places {
+                owned.remove(place);
+            }
+            let count = places.len();
+            self.leave(places, wakes);
+            Ok(count)
+        })
     }
 
     /// Makes all of this session's entries leave; returns how many. The session stays usable. Costs its own entries only.
@@ -251,14 +269,16 @@ impl Session {
     /// # Errors
     /// [`Error::Shutdown`].
     pub fn clear(&self) -> Result<usize, Error> {
-        let mut owned = self.owned.lock();
-        if self.tracker.is_shutdown() {
-            return Err(Error::Shutdown);
-        }
-        let places: Vec<Place> = owned.drain().collect();
-        let count = places.len();
-        self.leave(places);
-        Ok(count)
+        self.tracker.waking(|wakes| {
+            let mut owned = self.owned.lock();
+            if self.tracker.is_shutdown() {
+                return Err(Error::Shutdown);
+            }
+            let places: Vec<Place> = owned.drain().collect();
+            let count = places.len();
+            self.leave(places, wakes);
+            Ok(count)
+        })
     }
 
     /// How many entries the session has.
@@ -303,17 +323,16 @@ impl Session {
     }
 
     /// Takes entries of this session out, a few for each time that a shard is locked.
-    fn leave(&self, mut places: Vec<Place>) {
+    fn leave(&self, mut places: Vec<Place>, wakes: &mut Wakes) {
         places.sort_unstable();
         for group in places.chunk_by(|a, b| a.0 == b.0) {
             let shard = &self.tracker.shards[usize::from(group[0].0)];
             for part in group.chunks(BATCH_PER_LOCK) {
-                let mut wakes = Wakes::default();
                 let mut state = shard.write();
                 // A shutdown has taken out what was here, and the slots may be others' by now.
                 if !state.closed {
                     for &(_, slot) in part {
-                        state.untrack(slot, &mut wakes);
+                        state.untrack(slot, wakes);
                     }
                 }
                 self.tracker.finish(shard, state, wakes);
@@ -325,7 +344,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let places: Vec<Place> = self.owned.lock().drain().collect();
-        self.leave(places);
+        self.tracker.waking(|wakes| self.leave(places, wakes));
         self.tracker.session_ended();
     }
 }

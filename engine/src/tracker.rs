@@ -12,6 +12,7 @@ use crate::{
     Entry, Error, Filter, Node, NodeId, Page, PageToken, Pages, Session, SessionId, ShardStats, Snapshot,
     Stats, Subscription, Topic,
 };
+use std::collections::BTreeMap;
 use std::fmt;
 
 /// Knows who is present where. Cheap to clone; every clone is the same tracker; all of it can be used from every thread.
@@ -29,7 +30,8 @@ pub(crate) struct Inner {
     pub(crate) origins: Origins,
     pub(crate) change: ChangeFlag,
     pub(crate) change_hook: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
-    inboxes: Mutex<Vec<Listener>>,
+    /// Subscriptions by the address of their queue, which is theirs alone while they hold it.
+    inboxes: Mutex<BTreeMap<usize, Listener>>,
     sessions_made: AtomicU64,
     sessions_live: AtomicU64,
     closed: AtomicBool,
@@ -74,7 +76,7 @@ impl Tracker {
             origins: Origins::new(identity),
             change: ChangeFlag::new(),
             change_hook: Mutex::new(None),
-            inboxes: Mutex::new(Vec::new()),
+            inboxes: Mutex::new(BTreeMap::new()),
             sessions_made: AtomicU64::new(0),
             sessions_live: AtomicU64::new(0),
             closed: AtomicBool::new(false),
@@ -96,18 +98,19 @@ impl Tracker {
     /// Every entry with this key in this topic, one for each session and node that tracks it, oldest here first.
     #[must_use]
     pub fn get(&self, topic: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Vec<Entry> {
-        let state = self.inner.shard_of(topic.as_ref()).read();
-        let found = state.find_topic(topic.as_ref());
-        found.map_or_else(Vec::new, |id| state.find_visible(id, key.as_ref()))
+        let (topic, key) = (topic.as_ref(), key.as_ref());
+        let state = self.inner.shard_of(topic).read();
+        state.find_topic(topic).map_or_else(Vec::new, |id| state.find_visible(id, key))
     }
 
     /// Whether anybody has this key in this topic.
     #[must_use]
     pub fn contains(&self, topic: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> bool {
-        let state = self.inner.shard_of(topic.as_ref()).read();
-        state.find_topic(topic.as_ref()).is_some_and(|id| {
-            state.store.find(id, key.as_ref()).any(|slot| state.is_visible(slot.record.origin))
-        })
+        let (topic, key) = (topic.as_ref(), key.as_ref());
+        let state = self.inner.shard_of(topic).read();
+        state
+            .find_topic(topic)
+            .is_some_and(|id| state.store.find(id, key).any(|slot| state.is_visible(slot.record.origin)))
     }
 
     /// Every entry of the topic, in the order in which they came to this node, at one instant. For topics that may be
@@ -120,8 +123,9 @@ impl Tracker {
     /// Like [`list`](Self::list), with the version of the shard at that instant.
     #[must_use]
     pub fn snapshot(&self, topic: impl AsRef<[u8]>) -> Snapshot {
-        let state = self.inner.shard_of(topic.as_ref()).read();
-        let entries = state.find_topic(topic.as_ref()).map_or_else(Vec::new, |id| {
+        let topic = topic.as_ref();
+        let state = self.inner.shard_of(topic).read();
+        let entries = state.find_topic(topic).map_or_else(Vec::new, |id| {
             let mut entries = Vec::with_capacity(state.count(id));
             entries.extend(state.visible_after(id, 0).map(|(_, entry)| entry));
             entries
@@ -133,9 +137,10 @@ impl Tracker {
     #[must_use]
     pub fn list_page(&self, topic: impl AsRef<[u8]>, after: Option<PageToken>, max: usize) -> Page {
         let max = max.max(1);
-        let state = self.inner.shard_of(topic.as_ref()).read();
+        let topic = topic.as_ref();
+        let state = self.inner.shard_of(topic).read();
         let mut page = Page { entries: Vec::new(), next: None };
-        let Some(id) = state.find_topic(topic.as_ref()) else {
+        let Some(id) = state.find_topic(topic) else {
             return page;
         };
         let mut last = 0;
@@ -160,8 +165,9 @@ impl Tracker {
     /// How many entries the topic has.
     #[must_use]
     pub fn count(&self, topic: impl AsRef<[u8]>) -> usize {
-        let state = self.inner.shard_of(topic.as_ref()).read();
-        state.find_topic(topic.as_ref()).map_or(0, |id| state.count(id))
+        let topic = topic.as_ref();
+        let state = self.inner.shard_of(topic).read();
+        state.find_topic(topic).map_or(0, |id| state.count(id))
     }
 
     /// The topics that have entries, shard by shard, each shard at one instant.
@@ -251,7 +257,7 @@ impl Tracker {
         (stats.nodes_remote, stats.origins_purging) = self.inner.origins.counts();
         let inboxes = self.inner.inboxes.lock();
         stats.subscriptions = inboxes.len();
-        stats.events_missed_total = inboxes.iter().map(|listener| listener.inbox.missed_total()).sum();
+        stats.events_missed_total = inboxes.values().map(|listener| listener.inbox.missed_total()).sum();
         stats
     }
 
@@ -264,19 +270,20 @@ impl Tracker {
         // shards have flags of their own under theirs. Release/Acquire by habit of the pair in `is_shutdown`.
         inner.closed.store(true, Ordering::Release);
         for shard in &inner.shards {
-            let mut wakes = Wakes::default();
-            let mut state = shard.write();
-            if !state.closed {
-                let own: Vec<u32> = state.lane.by_dot.values().copied().collect();
-                for slot in own {
-                    state.untrack(slot, &mut wakes);
+            inner.waking(|wakes| {
+                let mut state = shard.write();
+                if !state.closed {
+                    let own: Vec<u32> = state.lane.by_dot.values().copied().collect();
+                    for slot in own {
+                        state.untrack(slot, wakes);
+                    }
+                    state.closed = true;
                 }
-                state.closed = true;
-            }
-            inner.finish(shard, state, wakes);
+                inner.finish(shard, state, wakes);
+            });
         }
         let listeners: Vec<_> =
-            inner.inboxes.lock().iter().map(|listener| Arc::clone(&listener.inbox)).collect();
+            inner.inboxes.lock().values().map(|listener| Arc::clone(&listener.inbox)).collect();
         for inbox in listeners {
             inbox.close();
         }
@@ -305,18 +312,27 @@ impl Inner {
         &self.shards[self.shard_index(topic)]
     }
 
-    /// Ends a change: publishes the clock, unlocks, and only then wakes readers and the replication.
-    pub(crate) fn finish(&self, shard: &Shard, state: RwLockWriteGuard<'_, State>, wakes: Wakes) {
-        let moved = shard.clock() != state.lane.clock;
+    /// Ends a change: publishes the clock and unlocks.
+    pub(crate) fn finish(&self, shard: &Shard, state: RwLockWriteGuard<'_, State>, wakes: &mut Wakes) {
+        wakes.moved |= shard.clock() != state.lane.clock;
         shard.publish(&state);
-        drop(state);
-        wakes.wake();
-        if moved && self.change.changed() {
+    }
+
+    /// Runs what takes locks and makes changes; when it has let go of them all, wakes readers and the replication. Those are
+    /// foreign code, which may use the tracker, and the very session or node that changed.
+    pub(crate) fn waking<R>(&self, change: impl FnOnce(&mut Wakes) -> R) -> R {
+        let mut wakes = Wakes::default();
+        let result = change(&mut wakes);
+        for inbox in wakes.inboxes {
+            inbox.wake();
+        }
+        if wakes.moved && self.change.changed() {
             let hook = self.change_hook.lock().clone();
             if let Some(hook) = hook {
                 hook();
             }
         }
+        result
     }
 
     /// Refuses what is too long, naming it.
@@ -338,20 +354,12 @@ impl Inner {
         self.sessions_live.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Tells every subscription that wants node events. No lock may be held.
-    pub(crate) fn emit_node(&self, kind: EventKind) {
+    /// Tells every subscription that wants node events.
+    pub(crate) fn emit_node(&self, kind: EventKind, wakes: &mut Wakes) {
         let event = Event { shard: 0, version: 0, kind };
-        let listeners: Vec<_> = {
-            let inboxes = self.inboxes.lock();
-            inboxes
-                .iter()
-                .filter(|listener| listener.nodes)
-                .map(|listener| Arc::clone(&listener.inbox))
-                .collect()
-        };
-        for inbox in listeners {
-            inbox.push(&event);
-            inbox.wake();
+        for listener in self.inboxes.lock().values().filter(|listener| listener.nodes) {
+            listener.inbox.push(&event);
+            wakes.add(&listener.inbox);
         }
     }
 
@@ -359,7 +367,8 @@ impl Inner {
     pub(crate) fn attach(&self, filter: &Filter, inbox: &Arc<Inbox>) -> Vec<Entry> {
         {
             let mut inboxes = self.inboxes.lock();
-            inboxes.push(Listener { inbox: Arc::clone(inbox), nodes: filter.nodes });
+            let listener = Listener { inbox: Arc::clone(inbox), nodes: filter.nodes };
+            inboxes.insert(Arc::as_ptr(inbox).addr(), listener);
         }
         if self.is_shutdown() {
             inbox.close();
@@ -441,6 +450,6 @@ impl Inner {
             }
             Scope::Nothing => {}
         }
-        self.inboxes.lock().retain(|listener| other(&listener.inbox));
+        self.inboxes.lock().remove(&Arc::as_ptr(inbox).addr());
     }
 }

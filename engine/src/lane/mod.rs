@@ -4,6 +4,7 @@ mod log;
 
 pub(crate) use log::{Logged, OperationLog};
 
+use crate::sync::AtomicU64;
 use std::collections::BTreeMap;
 
 /// What a shard keeps of the lane that it writes.
@@ -16,11 +17,19 @@ pub(crate) struct OwnLane {
     /// Live entries by the clock of their dot.
     pub(crate) by_dot: BTreeMap<u64, u32>,
     pub(crate) log: OperationLog,
+    /// The highest clock at which a delta was told that ended short of it.
+    pub(crate) cut_as_of: AtomicU64,
 }
 
 impl OwnLane {
     pub(crate) fn new(log_max: usize) -> Self {
-        Self { clock: 0, digest: 0, by_dot: BTreeMap::new(), log: OperationLog::new(log_max) }
+        Self {
+            clock: 0,
+            digest: 0,
+            by_dot: BTreeMap::new(),
+            log: OperationLog::new(log_max),
+            cut_as_of: AtomicU64::new(0),
+        }
     }
 
     /// The next operation's clock.

@@ -15,19 +15,19 @@ const CHANGES_PER_LOCK: usize = 64;
 /// Keeps one shard locked over a run of changes that fall into it, and lets go between runs and after every so many.
 pub(super) struct Cursor<'a> {
     inner: &'a Inner,
+    wakes: &'a mut Wakes,
     open: Option<Open<'a>>,
 }
 
 struct Open<'a> {
     index: usize,
     state: RwLockWriteGuard<'a, State>,
-    wakes: Wakes,
     left: usize,
 }
 
 impl<'a> Cursor<'a> {
-    pub(super) fn new(inner: &'a Inner) -> Self {
-        Self { inner, open: None }
+    pub(super) fn new(inner: &'a Inner, wakes: &'a mut Wakes) -> Self {
+        Self { inner, wakes, open: None }
     }
 
     fn at(&mut self, index: usize) -> (&mut State, &mut Wakes) {
@@ -38,16 +38,15 @@ impl<'a> Cursor<'a> {
         let open = self.open.get_or_insert_with(|| Open {
             index,
             state: inner.shards[index].write(),
-            wakes: Wakes::default(),
             left: CHANGES_PER_LOCK,
         });
         open.left -= 1;
-        (&mut open.state, &mut open.wakes)
+        (&mut open.state, self.wakes)
     }
 
     fn close(&mut self) {
         if let Some(open) = self.open.take() {
-            self.inner.finish(&self.inner.shards[open.index], open.state, open.wakes);
+            self.inner.finish(&self.inner.shards[open.index], open.state, self.wakes);
         }
     }
 
@@ -90,6 +89,7 @@ impl<'a> LaneWriter<'a> {
         origin: &'a Origin,
         incarnation: Incarnation,
         number: u16,
+        wakes: &'a mut Wakes,
     ) -> Result<Self, ApplyError> {
         if origin.incarnation != incarnation {
             return Err(ApplyError::Incarnation { known: origin.incarnation });
@@ -103,7 +103,7 @@ impl<'a> LaneWriter<'a> {
         if inner.is_shutdown() {
             return Err(ApplyError::Shutdown);
         }
-        Ok(Self { origin, number, lane, cursor: Cursor::new(inner) })
+        Ok(Self { origin, number, lane, cursor: Cursor::new(inner, wakes) })
     }
 
     /// Takes over a version told whole: a new entry, or a newer version of one that is held.
@@ -183,11 +183,17 @@ impl<'a> LaneWriter<'a> {
         }
     }
 
-    /// The content of a held entry's version is this.
-    pub(super) fn holds(&mut self, place: Place, told: Told<'_>) -> bool {
+    /// A held entry has this topic and key.
+    pub(super) fn is_named(&mut self, place: Place, told: Told<'_>) -> bool {
         let (state, _) = self.cursor.at(usize::from(place.shard));
         let record = &state.store.slot(place.slot).record;
-        *record.topic == *told.topic && *record.key == *told.key && *record.meta == *told.meta
+        *record.topic == *told.topic && *record.key == *told.key
+    }
+
+    /// A held entry has this meta.
+    pub(super) fn has_meta(&mut self, place: Place, meta: &[u8]) -> bool {
+        let (state, _) = self.cursor.at(usize::from(place.shard));
+        *state.store.slot(place.slot).record.meta == *meta
     }
 
     pub(super) fn check_lens(&self, topic: &[u8], key: &[u8], meta: &[u8]) -> Result<(), ApplyError> {
@@ -226,6 +232,37 @@ impl<'a> LaneWriter<'a> {
         Ok(())
     }
 
+    fn apply(&mut self, delta: &DeltaView<'_>) -> Result<u64, ApplyError> {
+        self.check(delta)?;
+        let have = self.lane.clock;
+        if delta.hi <= have {
+            return Ok(have);
+        }
+        if self.lane.transfer.is_some() {
+            return Err(ApplyError::SnapshotUnderWay);
+        }
+        if self.lane.condition != LaneCondition::Clean {
+            return Err(ApplyError::Unclean);
+        }
+        if delta.lo > have {
+            return Err(ApplyError::Gap { have });
+        }
+        let mut clock = delta.lo;
+        for op in delta.ops {
+            clock += op.clocks();
+            if clock <= have {
+                continue;
+            }
+            if let Err(error) = self.apply_op(clock, op) {
+                self.lane.clock = clock - 1;
+                self.lane.condition = LaneCondition::Diverged;
+                return Err(error);
+            }
+        }
+        self.lane.clock = delta.hi;
+        Ok(delta.hi)
+    }
+
     fn apply_op(&mut self, clock: u64, op: &Op<'_>) -> Result<(), ApplyError> {
         match *op {
             Op::Add { birth, topic, key, meta } => self.upsert(Told { dot: clock, birth, topic, key, meta }),
@@ -261,35 +298,7 @@ impl Replica {
     ) -> Result<u64, ApplyError> {
         let inner = self.inner();
         let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
-        let mut writer = LaneWriter::open(inner, &origin, incarnation, delta.lane)?;
-        writer.check(delta)?;
-        let have = writer.lane.clock;
-        if delta.hi <= have {
-            return Ok(have);
-        }
-        if writer.lane.transfer.is_some() {
-            return Err(ApplyError::SnapshotUnderWay);
-        }
-        if writer.lane.condition != LaneCondition::Clean {
-            return Err(ApplyError::Unclean);
-        }
-        if delta.lo > have {
-            return Err(ApplyError::Gap { have });
-        }
-        let mut clock = delta.lo;
-        for op in delta.ops {
-            clock += op.clocks();
-            if clock <= have {
-                continue;
-            }
-            if let Err(error) = writer.apply_op(clock, op) {
-                writer.lane.clock = clock - 1;
-                writer.lane.condition = LaneCondition::Diverged;
-                return Err(error);
-            }
-        }
-        writer.lane.clock = delta.hi;
-        Ok(delta.hi)
+        inner.waking(|wakes| LaneWriter::open(inner, &origin, incarnation, delta.lane, wakes)?.apply(delta))
     }
 
     /// A lane of another node as it is held here.

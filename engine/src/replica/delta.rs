@@ -4,12 +4,15 @@
 //! the clock of its dot, as an `Update` if a receiver at `lo` has it already and as an `Add` otherwise; a removal is always
 //! told; a version that was replaced or removed since is skipped. So a delta costs what is alive, and a receiver that applied
 //! the deltas up to the owner's clock has exactly the owner's entries, however the clocks between were cut.
+//!
+//! A delta that ends short of the lane's clock leaves out versions that are replaced behind its end, so a receiver there lacks
+//! entries that live. Until the clock at which it was told is passed, updates are therefore told as `Add`s.
 
 use super::{DeltaError, Replica};
 use crate::Entry;
 use crate::lane::Logged;
 use crate::shard::State;
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 
 /// One operation as it is told, borrowing its bytes. Consumes one clock ([`Skip`](Self::Skip): several).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,6 +166,11 @@ impl State {
     fn delta(&self, lo: u64, clocks_max: usize) -> Delta {
         let hi = self.lane.clock.min(lo.saturating_add(clocks_max as u64));
         let mut operations = Vec::new();
+        // Relaxed: who tells one receiver two deltas tells them in order, and so sees what the first has left here.
+        let holds_what_lives = lo >= self.lane.cut_as_of.load(Ordering::Relaxed);
+        if hi < self.lane.clock {
+            self.lane.cut_as_of.fetch_max(self.lane.clock, Ordering::Relaxed);
+        }
         for (clock, logged) in self.lane.log.range(lo, hi) {
             let live = || {
                 let slot = *self.lane.by_dot.get(&clock)?;
@@ -170,7 +178,7 @@ impl State {
             };
             let operation = match logged {
                 Logged::Remove { birth } => DeltaOp::Remove { birth },
-                Logged::Update { birth } if birth <= lo => {
+                Logged::Update { birth } if birth <= lo && holds_what_lives => {
                     live().map_or(DeltaOp::Skip { count: 1 }, DeltaOp::Update)
                 }
                 Logged::Add | Logged::Update { .. } => {

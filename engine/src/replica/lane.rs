@@ -64,6 +64,8 @@ pub(crate) struct LaneState {
     pub(super) digest: u64,
     pub(super) condition: LaneCondition,
     pub(super) transfer: Option<Transfer>,
+    /// As of when the newest snapshot was, whole or not, that brought anything.
+    pub(super) partial_as_of: u64,
     /// The origin's life is over; nothing more is applied.
     pub(super) retired: bool,
     by_dot: BTreeMap<u64, Place>,
@@ -103,6 +105,11 @@ impl LaneState {
             self.updated.remove(&place.birth);
         }
         Some(place)
+    }
+
+    /// The birth of the entry whose dot that is.
+    pub(super) fn birth_at(&self, dot: u64) -> Option<u64> {
+        self.by_dot.get(&dot).map(|place| place.birth)
     }
 
     /// The greatest dot held.

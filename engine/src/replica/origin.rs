@@ -210,6 +210,18 @@ impl Replica {
         if !(1..=256).contains(&lanes) {
             return Err(OriginError::Lanes { lanes });
         }
+        inner.waking(|wakes| self.join_origin(node, name, incarnation, lanes, wakes))
+    }
+
+    fn join_origin(
+        &self,
+        node: NodeId,
+        name: &str,
+        incarnation: Incarnation,
+        lanes: u16,
+        wakes: &mut Wakes,
+    ) -> Result<Joined, OriginError> {
+        let inner = self.inner();
         let _turn = inner.origins.turn();
         let old = {
             let table = inner.origins.table();
@@ -230,7 +242,7 @@ impl Replica {
             old
         };
         if let Some(old) = &old {
-            inner.retire(old);
+            inner.retire(old, wakes);
         }
         let mut table = inner.origins.table();
         let origin = Arc::new(Origin {
@@ -246,13 +258,17 @@ impl Replica {
         origin.heard(inner.origins.elapsed());
         table.by_node.insert(node, origin);
         drop(table);
-        inner.emit_node(EventKind::NodeUp { node, incarnation });
+        inner.emit_node(EventKind::NodeUp { node, incarnation }, wakes);
         Ok(if old.is_some() { Joined::Replaced } else { Joined::New })
     }
 
     /// Sets the state of another node. [`NodeState::Down`] hides its entries, with their leave events, and keeps them;
     /// [`NodeState::Up`] and [`NodeState::Suspect`] show them again, with the same refs. Returns false for a node that is not known.
     pub fn origin_state(&self, node: NodeId, state: NodeState) -> bool {
+        self.inner().waking(|wakes| self.turn_origin(node, state, wakes))
+    }
+
+    fn turn_origin(&self, node: NodeId, state: NodeState, wakes: &mut Wakes) -> bool {
         let inner = self.inner();
         let _turn = inner.origins.turn();
         let Some(origin) = inner.origins.get(node) else {
@@ -263,16 +279,15 @@ impl Replica {
         origin.set_state(state);
         let incarnation = origin.incarnation;
         if is_down && !was_down {
-            inner.hide(origin.index);
-            inner.emit_node(EventKind::NodeDown { node, incarnation });
+            inner.hide(origin.index, wakes);
+            inner.emit_node(EventKind::NodeDown { node, incarnation }, wakes);
         } else if was_down && !is_down {
             for shard in &inner.shards {
-                let mut wakes = Wakes::default();
                 let mut guard = shard.write();
-                guard.unhide(origin.index, &mut wakes);
+                guard.unhide(origin.index, wakes);
                 inner.finish(shard, guard, wakes);
             }
-            inner.emit_node(EventKind::NodeUp { node, incarnation });
+            inner.emit_node(EventKind::NodeUp { node, incarnation }, wakes);
         }
         true
     }
@@ -282,33 +297,34 @@ impl Replica {
     /// false for a node that is not known.
     pub fn forget(&self, node: NodeId) -> bool {
         let inner = self.inner();
-        let _turn = inner.origins.turn();
-        let Some(origin) = inner.origins.get(node) else {
-            return false;
-        };
-        inner.retire(&origin);
-        true
+        inner.waking(|wakes| {
+            let _turn = inner.origins.turn();
+            let origin = inner.origins.get(node);
+            if let Some(origin) = &origin {
+                inner.retire(origin, wakes);
+            }
+            origin.is_some()
+        })
     }
 }
 
 impl Inner {
-    fn hide(&self, origin: OriginIx) {
+    fn hide(&self, origin: OriginIx, wakes: &mut Wakes) {
         for shard in &self.shards {
-            let mut wakes = Wakes::default();
             let mut state = shard.write();
-            state.hide(origin, &mut wakes);
+            state.hide(origin, wakes);
             self.finish(shard, state, wakes);
         }
     }
 
     /// Ends a life: nothing of it is applied or seen any more; its entries wait to be purged.
-    fn retire(&self, origin: &Arc<Origin>) {
+    fn retire(&self, origin: &Arc<Origin>, wakes: &mut Wakes) {
         for lane in &origin.lanes {
             let mut lane = lane.lock();
             lane.retired = true;
             lane.transfer = None;
         }
-        self.hide(origin.index);
+        self.hide(origin.index, wakes);
         let was_down = origin.state() == NodeState::Down;
         {
             let mut table = self.origins.table();
@@ -318,7 +334,7 @@ impl Inner {
         }
         if !was_down {
             let (node, incarnation) = (origin.node, origin.incarnation);
-            self.emit_node(EventKind::NodeDown { node, incarnation });
+            self.emit_node(EventKind::NodeDown { node, incarnation }, wakes);
         }
     }
 }

@@ -2,12 +2,17 @@
 
 use super::Replica;
 use super::apply::Cursor;
+use crate::shard::Wakes;
 use crate::sync::{Arc, Ordering};
 
 impl Replica {
     /// Purges at most about `entries_max` entries of lives that are over. They are not to be seen any more; this gives
     /// their memory back. Returns whether more is left.
     pub fn maintain(&self, entries_max: usize) -> bool {
+        self.inner().waking(|wakes| self.purge(entries_max, wakes))
+    }
+
+    fn purge(&self, entries_max: usize, wakes: &mut Wakes) -> bool {
         let inner = self.inner();
         let _turn = inner.origins.turn();
         let mut left = entries_max;
@@ -17,7 +22,7 @@ impl Replica {
             };
             for lane in &origin.lanes {
                 let mut lane = lane.lock();
-                let mut cursor = Cursor::new(inner);
+                let mut cursor = Cursor::new(inner, wakes);
                 while left > 0
                     && let Some(dot) = lane.last_dot()
                 {

@@ -82,18 +82,7 @@ impl Replica {
     ) -> Result<(), ApplyError> {
         let inner = self.inner();
         let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
-        let mut writer = LaneWriter::open(inner, &origin, incarnation, lane)?;
-        let have = writer.lane.clock;
-        let clean = writer.lane.condition == LaneCondition::Clean;
-        let usable = if writer.lane.condition == LaneCondition::Diverged { 0 } else { have };
-        if base > usable || as_of < have || (clean && as_of == have) {
-            return Err(ApplyError::SnapshotMisfit { base, as_of, have });
-        }
-        writer.lane.transfer = Some(Transfer { base, as_of, next_hi: as_of, diverged: false });
-        if clean {
-            writer.lane.condition = LaneCondition::Partial;
-        }
-        Ok(())
+        inner.waking(|wakes| LaneWriter::open(inner, &origin, incarnation, lane, wakes)?.begin(base, as_of))
     }
 
     /// Applies the next chunk: of the dots in `(lo, hi]`, exactly these are alive. Items are in strictly descending order.
@@ -110,12 +99,14 @@ impl Replica {
     ) -> Result<(), ApplyError> {
         let inner = self.inner();
         let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
-        let mut writer = LaneWriter::open(inner, &origin, incarnation, lane)?;
-        let applied = writer.chunk(lo, hi, items);
-        if applied.is_err() {
-            writer.abort();
-        }
-        applied
+        inner.waking(|wakes| {
+            let mut writer = LaneWriter::open(inner, &origin, incarnation, lane, wakes)?;
+            let applied = writer.chunk(lo, hi, items);
+            if applied.is_err() {
+                writer.abort();
+            }
+            applied
+        })
     }
 
     /// Ends a snapshot whose chunks have come down to 0: the clock moves to its `as_of`, if count and digest are the owner's.
@@ -133,20 +124,7 @@ impl Replica {
     ) -> Result<u64, ApplyError> {
         let inner = self.inner();
         let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
-        let mut writer = LaneWriter::open(inner, &origin, incarnation, lane)?;
-        let Some(transfer) = writer.lane.transfer.filter(|transfer| transfer.next_hi == 0) else {
-            writer.abort();
-            return Err(ApplyError::OutOfTurn);
-        };
-        writer.lane.transfer = None;
-        let summary = writer.lane.summary();
-        if transfer.diverged || summary.count != count || summary.digest != digest {
-            writer.lane.condition = LaneCondition::Diverged;
-            return Err(ApplyError::Diverged { birth: 0 });
-        }
-        writer.lane.clock = transfer.as_of;
-        writer.lane.condition = LaneCondition::Clean;
-        Ok(transfer.as_of)
+        inner.waking(|wakes| LaneWriter::open(inner, &origin, incarnation, lane, wakes)?.end(count, digest))
     }
 
     /// Aborts a snapshot: the clock stays, what came stays, and the lane needs another snapshot.
@@ -164,6 +142,39 @@ impl LaneWriter<'_> {
         self.lane.transfer = None;
     }
 
+    fn begin(&mut self, base: u64, as_of: u64) -> Result<(), ApplyError> {
+        let have = self.lane.clock;
+        let clean = self.lane.condition == LaneCondition::Clean;
+        let usable = if self.lane.condition == LaneCondition::Diverged { 0 } else { have };
+        // What an aborted snapshot brought stays, so an older one would go back behind it.
+        let reached = have.max(self.lane.partial_as_of);
+        if base > usable || as_of < reached || (clean && as_of == have) {
+            return Err(ApplyError::SnapshotMisfit { base, as_of, have });
+        }
+        self.lane.partial_as_of = as_of;
+        self.lane.transfer = Some(Transfer { base, as_of, next_hi: as_of, diverged: false });
+        if clean {
+            self.lane.condition = LaneCondition::Partial;
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, count: u64, digest: u64) -> Result<u64, ApplyError> {
+        let Some(transfer) = self.lane.transfer.filter(|transfer| transfer.next_hi == 0) else {
+            self.abort();
+            return Err(ApplyError::OutOfTurn);
+        };
+        self.lane.transfer = None;
+        let summary = self.lane.summary();
+        if transfer.diverged || summary.count != count || summary.digest != digest {
+            self.lane.condition = LaneCondition::Diverged;
+            return Err(ApplyError::Diverged { birth: 0 });
+        }
+        self.lane.clock = transfer.as_of;
+        self.lane.condition = LaneCondition::Clean;
+        Ok(transfer.as_of)
+    }
+
     fn chunk(&mut self, lo: u64, hi: u64, items: &[SnapshotItem<'_>]) -> Result<(), ApplyError> {
         let transfer = self.lane.transfer.ok_or(ApplyError::OutOfTurn)?;
         if hi != transfer.next_hi || lo >= hi {
@@ -175,17 +186,18 @@ impl LaneWriter<'_> {
             match item.payload {
                 Some(Payload { topic, key, meta }) => {
                     let told = Told { dot: item.dot, birth: item.birth, topic, key, meta };
-                    match self.lane.find(item.birth) {
-                        Some((dot, place)) if dot == item.dot && !self.holds(place, told) => {
-                            self.remove(dot);
-                            self.upsert(told)?;
-                        }
-                        Some((dot, _)) if dot > item.dot => {
-                            self.remove(dot);
-                            self.upsert(told)?;
-                        }
-                        _ => self.upsert(told)?,
+                    // A lane that has diverged may hold anything under this dot or birth; its owner is right.
+                    if self.lane.birth_at(item.dot).is_some_and(|birth| birth != item.birth) {
+                        self.remove(item.dot);
                     }
+                    if let Some((dot, place)) = self.lane.find(item.birth)
+                        && (dot > item.dot
+                            || !self.is_named(place, told)
+                            || (dot == item.dot && !self.has_meta(place, meta)))
+                    {
+                        self.remove(dot);
+                    }
+                    self.upsert(told)?;
                 }
                 None => diverged |= self.lane.find(item.birth).is_none_or(|(dot, _)| dot != item.dot),
             }

@@ -6,23 +6,36 @@ use crate::entry::OriginIx;
 use crate::event::{Event, EventKind};
 use crate::inbox::Inbox;
 use crate::sync::Arc;
+use std::collections::HashSet;
 
-/// The subscriptions to wake once the lock is gone, each once.
+/// Up to so many subscriptions, a search beats a set.
+const SEARCHED_MAX: usize = 16;
+
+/// What is to be told once no lock is held any more, neither a shard's nor its caller's: a waker may call anything. See
+/// [`Inner::waking`](crate::tracker::Inner::waking).
 #[derive(Debug, Default)]
-#[must_use = "whoever emitted must wake after unlocking"]
-pub(crate) struct Wakes(Vec<Arc<Inbox>>);
+pub(crate) struct Wakes {
+    /// The subscriptions to wake, each once.
+    pub(crate) inboxes: Vec<Arc<Inbox>>,
+    /// Their addresses, once there are more than a search is good for.
+    seen: HashSet<usize, ahash::RandomState>,
+    /// An own lane has moved.
+    pub(crate) moved: bool,
+}
 
 impl Wakes {
-    fn add(&mut self, inbox: &Arc<Inbox>) {
-        if !self.0.iter().any(|held| Arc::ptr_eq(held, inbox)) {
-            self.0.push(Arc::clone(inbox));
-        }
-    }
-
-    /// Wakes them. No lock may be held.
-    pub(crate) fn wake(self) {
-        for inbox in self.0 {
-            inbox.wake();
+    pub(crate) fn add(&mut self, inbox: &Arc<Inbox>) {
+        let address = |inbox: &Arc<Inbox>| Arc::as_ptr(inbox).addr();
+        let is_new = if self.inboxes.len() < SEARCHED_MAX {
+            !self.inboxes.iter().any(|held| Arc::ptr_eq(held, inbox))
+        } else {
+            if self.seen.is_empty() {
+                self.seen.extend(self.inboxes.iter().map(address));
+            }
+            self.seen.insert(address(inbox))
+        };
+        if is_new {
+            self.inboxes.push(Arc::clone(inbox));
         }
     }
 }

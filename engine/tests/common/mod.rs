@@ -55,6 +55,16 @@ fn short(kind: &EventKind) -> String {
     }
 }
 
+/// A topic in pages of `page_len`, put together; fails if they do not end.
+pub(crate) fn paged(tracker: &Tracker, topic: impl AsRef<[u8]>, page_len: usize) -> Vec<Entry> {
+    let mut entries = Vec::new();
+    for (at, page) in tracker.pages(topic, page_len).enumerate() {
+        assert!(at < 10_000, "the pages do not end");
+        entries.extend(page);
+    }
+    entries
+}
+
 /// Everything that can be observed of the tracker's state, to show that a refused operation changed nothing.
 pub(crate) fn fingerprint(tracker: &Tracker) -> String {
     format!("{:?} {:?}", view(tracker), tracker.stats())

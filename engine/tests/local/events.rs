@@ -37,9 +37,9 @@ fn work(session: &Session, seed: u64) {
     for round in 0..4250 {
         let (topic, key) = (format!("topic:{}", random.below(5)), format!("key:{}", random.below(3)));
         match random.below(4) {
-            0 | 1 => drop(session.track(&topic, &key, round.to_string())),
-            2 => drop(session.update(&topic, &key, round.to_string())),
-            _ => drop(session.untrack(&topic, &key)),
+            0 | 1 => _ = session.track(&topic, &key, round.to_string()),
+            2 => _ = session.update(&topic, &key, round.to_string()),
+            _ => _ = session.untrack(&topic, &key),
         }
         if round % 500 == 499 {
             session.clear().unwrap();

@@ -1,6 +1,6 @@
 //! T8 and the promises about lists: order, counts, snapshots, pages.
 
-use super::common::{Random, listed};
+use super::common::{Random, listed, paged};
 use headcount::{Config, Entry, EntryRef, Page, Tracker};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,9 +29,9 @@ fn t8_counts_len_topics_and_stats_agree_with_the_lists() {
         let (topic, key) = (format!("topic:{}", random.below(23)), format!("key:{}", random.below(5)));
         let session = &sessions[step % 3];
         match random.below(5) {
-            0 | 1 => drop(session.track(&topic, &key, "")),
-            2 => drop(session.update(&topic, &key, step.to_string())),
-            _ => drop(session.untrack(&topic, &key).unwrap()),
+            0 | 1 => _ = session.track(&topic, &key, ""),
+            2 => _ = session.update(&topic, &key, step.to_string()),
+            _ => _ = session.untrack(&topic, &key).unwrap(),
         }
         if step % 100 == 0 {
             agrees(&tracker, &sessions);
@@ -54,7 +54,7 @@ fn agrees(tracker: &Tracker, sessions: &[headcount::Session]) {
         let list = tracker.list(topic);
         assert!(!list.is_empty());
         assert_eq!(list.len(), tracker.count(topic));
-        assert_eq!(list, tracker.pages(topic, 3).flatten().collect::<Vec<_>>());
+        assert_eq!(list, paged(tracker, topic, 3));
         assert_eq!(list, tracker.snapshot(topic).entries);
         for entry in &list {
             assert!(tracker.get(topic, entry.key()).contains(entry));
@@ -147,8 +147,10 @@ fn under_churn_pages_have_every_lasting_entry_once_and_nothing_twice() {
             scope.spawn(move || {
                 let mut walks = 0;
                 while churned.strong_count() > 0 || walks == 0 {
-                    let seen: Vec<EntryRef> =
-                        tracker.pages("room", page_len).flatten().map(|entry| entry.joined_ref()).collect();
+                    let seen: Vec<EntryRef> = paged(tracker, "room", page_len)
+                        .into_iter()
+                        .map(|entry| entry.joined_ref())
+                        .collect();
                     let distinct: BTreeSet<EntryRef> = seen.iter().copied().collect();
                     assert_eq!(distinct.len(), seen.len(), "an entry twice");
                     assert!(stays.iter().all(|dot| distinct.contains(dot)), "a lasting entry is missing");

@@ -1,0 +1,14 @@
+//! Replication by hand: the rows ST1–ST20 of the conformance table that concern the engine.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod bounds;
+mod delta;
+mod hidden;
+mod hooks;
+mod hostile;
+mod lives;
+mod merge;
+mod order;
+mod snapshot;
