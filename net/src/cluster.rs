@@ -1,7 +1,7 @@
 //! A node's membership of a cluster, as the application holds it.
 
 use crate::config::Config;
-use crate::core::{Core, MemberState, MemberView, Phase, Settings};
+use crate::core::{Core, Limits, MemberState, MemberView, Phase, Settings};
 use crate::driver::{Driver, Sockets, WAKER};
 use crate::error::{JoinError, StopReason};
 use crate::stats::NetStats;
@@ -170,6 +170,7 @@ impl Cluster {
             cluster: config.cluster_id(),
             name: config.node.clone(),
             timing: config.timing,
+            limits: Limits::default(),
             tcp_port: sockets.tcp_port,
             receive_buffer: sockets.receive_buffer,
             seed: random_seed().map_err(io("reading the system's randomness"))?,

@@ -84,7 +84,7 @@ pub enum JoinError {
     #[error("the tracker is a member of a cluster already")]
     AlreadyJoined,
     /// The node could not go on; see the reason.
-    #[error("stopped while joining: {0}")]
+    #[error(transparent)]
     Stopped(StopReason),
 }
 

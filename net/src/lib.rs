@@ -27,6 +27,8 @@ mod config;
 mod core;
 mod driver;
 mod error;
+#[cfg(any(test, feature = "sim"))]
+pub mod sim;
 mod stats;
 mod wire;
 
@@ -35,3 +37,8 @@ pub use config::{Config, Interface};
 pub use core::MemberState;
 pub use error::{ConfigError, JoinError, StopReason};
 pub use stats::NetStats;
+
+/// The README's embedding example, so that it compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -6,9 +6,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Datagram bytes that may wait for what is in front of them, for one member.
-pub(super) const WAITING_BYTES_MAX: usize = 2 * 1024 * 1024;
-
 /// Whether a member is heard.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -119,9 +116,15 @@ impl Member {
     }
 
     /// Keeps a delta until what is in front of it has come. False if there is no room: what waited in its lane is dropped.
-    pub(super) fn keep_waiting(&mut self, lane: u16, lo: u64, hi: u64, body: &Arc<[u8]>) -> bool {
+    pub(super) fn keep_waiting(
+        &mut self,
+        lane: u16,
+        (lo, hi): (u64, u64),
+        body: &Arc<[u8]>,
+        bytes_max: usize,
+    ) -> bool {
         let at = usize::from(lane);
-        if self.waiting_bytes + body.len() > WAITING_BYTES_MAX {
+        if self.waiting_bytes + body.len() > bytes_max {
             self.waiting_bytes -= self.lanes[at].drop_waiting();
             return false;
         }

@@ -4,8 +4,11 @@
 //! map, so a simulator can run many of them on virtual time and repeat a run exactly. The tracker is its only other
 //! party: local changes are read from it, remote ones applied to it.
 
+#[cfg(any(test, feature = "sim"))]
+mod audit;
 mod detector;
 mod io;
+mod limits;
 mod member;
 mod receive;
 mod repair;
@@ -16,6 +19,7 @@ mod serve;
 mod transfer;
 
 pub(crate) use io::{Input, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time};
+pub(crate) use limits::Limits;
 pub use member::MemberState;
 pub(crate) use rng::Rng;
 
@@ -44,6 +48,7 @@ pub(crate) struct Settings {
     pub(crate) cluster: u32,
     pub(crate) name: String,
     pub(crate) timing: Timing,
+    pub(crate) limits: Limits,
     /// Where this node's snapshots are to be had, at the address its datagrams come from.
     pub(crate) tcp_port: u16,
     /// The receive buffer that the system granted, for the statistics.
@@ -114,7 +119,7 @@ impl Core {
             farewells: VecDeque::new(),
             asked: BTreeMap::new(),
             own: send::OwnLanes::new(lanes, now),
-            ring: Ring::new(lanes),
+            ring: Ring::new(lanes, &settings.limits),
             fetches: BTreeMap::new(),
             serves: BTreeMap::new(),
             next_stream: 0,
@@ -266,7 +271,7 @@ impl Core {
         self.highest = highest;
         self.session = self.rng.next();
         self.packet = 0;
-        self.ring.clear();
+        self.ring = Ring::new(self.replica.lanes(), &self.settings.limits);
         self.go_live(now, out);
     }
 
@@ -292,8 +297,10 @@ impl Core {
         while self.replica.maintain(PURGE_SLICE) {}
     }
 
+    /// That very life has ended with a goodbye. A lower one may be a process that lives and has not heard of it: it is to be
+    /// told, as for any life below the highest known.
     fn has_said_goodbye(&self, node: NodeId, incarnation: Incarnation) -> bool {
-        self.farewells.iter().any(|&(left, in_life)| left == node && incarnation <= in_life)
+        self.farewells.contains(&(node, incarnation))
     }
 
     fn remember_goodbye(&mut self, node: NodeId, incarnation: Incarnation) {

@@ -313,7 +313,8 @@ impl Core {
                 self.stats.gaps += 1;
             }
             let body = kept.get_or_insert_with(|| body.into());
-            if !member.keep_waiting(delta.lane, delta.lo, delta.hi, body) {
+            let bytes_max = self.settings.limits.waiting_bytes;
+            if !member.keep_waiting(delta.lane, (delta.lo, delta.hi), body, bytes_max) {
                 self.stats.reorder_overflows += 1;
             }
             self.note_gap(now, sender.node, delta.lane);

@@ -1,12 +1,10 @@
 //! The ring of sent datagrams: what a peer missed is sent again from here, byte for byte.
 
 use super::io::Time;
+use super::limits::Limits;
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
-
-const DATAGRAMS_MAX: usize = 16 * 1024;
-const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A datagram asked for again by the same peer within this time is on its way already.
 const LINGER: Duration = Duration::from_millis(10);
@@ -28,6 +26,8 @@ pub(super) struct Ring {
     bytes: usize,
     /// For each lane, `(lo, hi, datagram)` in order.
     by_lane: Vec<VecDeque<(u64, u64, u64)>>,
+    datagrams_max: usize,
+    bytes_max: usize,
 }
 
 /// What a request for repair finds.
@@ -40,8 +40,21 @@ pub(super) struct Found {
 }
 
 impl Ring {
-    pub(super) fn new(lanes: u16) -> Self {
-        Self { sent: VecDeque::new(), first: 0, bytes: 0, by_lane: vec![VecDeque::new(); usize::from(lanes)] }
+    pub(super) fn new(lanes: u16, limits: &Limits) -> Self {
+        Self {
+            sent: VecDeque::new(),
+            first: 0,
+            bytes: 0,
+            by_lane: vec![VecDeque::new(); usize::from(lanes)],
+            datagrams_max: limits.ring_datagrams,
+            bytes_max: limits.ring_bytes,
+        }
+    }
+
+    /// Datagrams and bytes held.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.sent.len(), self.sent.iter().map(|sent| sent.bytes.len()).sum())
     }
 
     pub(super) fn push(&mut self, bytes: Vec<u8>, frames: Vec<(u16, u64, u64)>) {
@@ -51,7 +64,7 @@ impl Ring {
         }
         self.bytes += bytes.len();
         self.sent.push_back(Sent { bytes, frames, resent: None });
-        while self.sent.len() > DATAGRAMS_MAX || self.bytes > BYTES_MAX {
+        while self.sent.len() > self.datagrams_max || self.bytes > self.bytes_max {
             let Some(oldest) = self.sent.pop_front() else { break };
             self.bytes -= oldest.bytes.len();
             self.first += 1;
@@ -89,10 +102,6 @@ impl Ring {
         sent.resent = Some((now, to));
         Some(&sent.bytes)
     }
-
-    pub(super) fn clear(&mut self) {
-        *self = Self::new(u16::try_from(self.by_lane.len()).unwrap_or(u16::MAX));
-    }
 }
 
 #[cfg(test)]
@@ -109,7 +118,7 @@ mod tests {
 
     #[test]
     fn a_range_finds_the_datagrams_that_overlap_it_and_says_what_is_gone() {
-        let mut ring = Ring::new(2);
+        let mut ring = Ring::new(2, &Limits::default());
         ring.push(vec![0], vec![(0, 5, 8), (1, 0, 2)]);
         ring.push(vec![1], vec![(1, 2, 4)]);
         ring.push(vec![2], vec![(0, 8, 9)]);
@@ -123,12 +132,13 @@ mod tests {
 
     #[test]
     fn a_full_ring_drops_the_oldest_from_every_index() {
-        let mut ring = Ring::new(1);
-        for clock in 0..DATAGRAMS_MAX as u64 + 2 {
+        let datagrams_max = 100;
+        let mut ring = Ring::new(1, &Limits { ring_datagrams: datagrams_max, ..Limits::default() });
+        for clock in 0..datagrams_max as u64 + 2 {
             ring.push(vec![0; 8], vec![(0, clock, clock + 1)]);
         }
-        assert_eq!(ring.sent.len(), DATAGRAMS_MAX);
-        assert_eq!(ring.by_lane[0].len(), DATAGRAMS_MAX);
+        assert_eq!(ring.sent.len(), datagrams_max);
+        assert_eq!(ring.by_lane[0].len(), datagrams_max);
         assert_eq!(found(&ring, 0, 1, 2), (vec![], true));
         assert_eq!(found(&ring, 0, 2, 3), (vec![2], false));
     }
@@ -136,7 +146,7 @@ mod tests {
     #[test]
     fn the_same_asker_is_not_answered_twice_at_once() {
         let (a, b) = (SocketAddr::from(([127, 0, 0, 1], 1)), SocketAddr::from(([127, 0, 0, 1], 2)));
-        let mut ring = Ring::new(1);
+        let mut ring = Ring::new(1, &Limits::default());
         ring.push(vec![9], vec![(0, 0, 1)]);
         assert!(ring.again(0, MS(0), a).is_some());
         assert!(ring.again(0, MS(5), a).is_none());

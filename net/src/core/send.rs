@@ -11,12 +11,8 @@ use std::time::Duration;
 const IDLE: Duration = Duration::from_millis(1);
 /// After a flush that no other follows for so long, one heartbeat goes out at once, so that a lost last datagram is noticed.
 const TAIL: Duration = Duration::from_millis(2);
-/// Clocks of one lane taken from the tracker at a time.
-const CLOCKS_PER_DELTA: usize = 1024;
-/// Datagrams sent in one flush, so that what comes in has its turn.
-const DATAGRAMS_PER_FLUSH: usize = 64;
-/// Lanes named in one heartbeat: those that moved and, by turns, the others.
-const CLOCKS_PER_HEARTBEAT: usize = 48;
+/// Bytes of lane clocks in one heartbeat; beside four digests, that fits a datagram. What does not fit goes with the next.
+const CLOCK_BYTES_PER_HEARTBEAT: usize = 900;
 const DIGESTS_PER_HEARTBEAT: u16 = 4;
 /// Every so many heartbeats, every lane counts as moved.
 const FULL_HEARTBEAT_EVERY: u64 = 8;
@@ -72,8 +68,15 @@ impl OwnLanes {
         self.moved.fill(true);
     }
 
+    /// The clock up to which a lane was told.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn told(&self, lane: u16) -> u64 {
+        self.sent[usize::from(lane)]
+    }
+
+    /// The final clocks, as many as surely fit a datagram.
     fn clocks(&self) -> Vec<(u16, u64)> {
-        (0..).zip(self.sent.iter().copied()).collect()
+        (0..).zip(self.sent.iter().copied()).take(CLOCK_BYTES_PER_HEARTBEAT / 12).collect()
     }
 }
 
@@ -114,16 +117,17 @@ impl Core {
 
     /// Sends what the lanes did since the last time. False if there is more than one flush may send.
     fn flush(&mut self, out: &mut Output) -> bool {
+        let limits = self.settings.limits;
         let mut packer = Packer::new();
         for lane in 0..self.replica.lanes() {
             let at = usize::from(lane);
             while self.replica.lane_clock(lane) > self.own.sent[at] {
-                if packer.datagrams >= DATAGRAMS_PER_FLUSH {
+                if packer.datagrams >= limits.datagrams_per_flush {
                     packer.ship(self, out);
                     return false;
                 }
                 let since = self.own.sent[at];
-                let Ok(delta) = self.replica.delta(lane, since, CLOCKS_PER_DELTA) else {
+                let Ok(delta) = self.replica.delta(lane, since, limits.clocks_per_delta) else {
                     // The log has run over: peers will see the gap in the next heartbeat and take a snapshot.
                     self.own.sent[at] = self.replica.lane_clock(lane);
                     self.own.moved[at] = true;
@@ -175,15 +179,22 @@ impl Core {
     fn send_heartbeat(&mut self, _now: Time, out: &mut Output) {
         let lanes = self.replica.lanes();
         let mut clocks = Vec::new();
+        let mut room = CLOCK_BYTES_PER_HEARTBEAT;
         for step in 0..lanes {
             let lane = (self.own.next_moved + step) % lanes;
-            if clocks.len() == CLOCKS_PER_HEARTBEAT {
+            let at = usize::from(lane);
+            if !self.own.moved[at] {
+                continue;
+            }
+            let clock = self.own.sent[at];
+            let len = wire::varint_len(lane.into()) + wire::varint_len(clock);
+            if len > room {
                 self.own.next_moved = lane;
                 break;
             }
-            if std::mem::take(&mut self.own.moved[usize::from(lane)]) {
-                clocks.push((lane, self.own.sent[usize::from(lane)]));
-            }
+            room -= len;
+            self.own.moved[at] = false;
+            clocks.push((lane, clock));
         }
         let mut digests = Vec::new();
         for _ in 0..DIGESTS_PER_HEARTBEAT.min(lanes) {
@@ -257,9 +268,7 @@ impl Core {
             return;
         }
         let mut body = Vec::new();
-        let mut clocks = self.own.clocks();
-        clocks.truncate(CLOCKS_PER_HEARTBEAT);
-        wire::Leave { incarnation: self.incarnation.to_u64(), clocks }.put(&mut body);
+        wire::Leave { incarnation: self.incarnation.to_u64(), clocks: self.own.clocks() }.put(&mut body);
         self.send(Target::Group, &body, out);
         let next_at = now + FAREWELL_EVERY;
         self.phase = Phase::Leaving { farewells_left: farewells_left - 1, next_at };

@@ -3,17 +3,13 @@
 use super::Core;
 use super::io::{Output, Phase, StreamAction, StreamId, Time};
 use super::transfer::STALL;
-use crate::wire::{self, ChunkWriter, Message, MessageBuffer};
+use crate::wire::{ChunkWriter, Message, MessageBuffer};
 use headcount::replica::{LaneSnapshot, Payload, SnapshotItem};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Streams given at once; more are asked to come back.
-const SERVES_MAX: usize = 4;
 /// Streams that have not asked for anything yet; more are closed.
 const IDLE_MAX: usize = 64;
-/// Bytes handed to the driver at a time.
-const PORTION: usize = 256 * 1024;
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 const REFUSED_OTHER_LIFE: u8 = 1;
@@ -28,6 +24,13 @@ pub(super) struct Serve {
     lanes: VecDeque<(u16, u64)>,
     current: Option<Current>,
     pub(super) deadline: Time,
+}
+
+#[cfg(any(test, feature = "sim"))]
+impl Serve {
+    pub(super) fn is_begun(&self) -> bool {
+        self.begun
+    }
 }
 
 #[derive(Debug)]
@@ -83,7 +86,7 @@ impl Core {
             self.end_serve(id, StreamAction::Finish, out);
             return;
         }
-        if begun >= SERVES_MAX {
+        if begun >= self.settings.limits.serves {
             let ms = u32::try_from(RETRY_AFTER.as_millis()).unwrap_or(u32::MAX);
             self.reply(id, &Message::RetryAfter { ms }, out);
             self.end_serve(id, StreamAction::Finish, out);
@@ -97,16 +100,17 @@ impl Core {
 
     /// Hands the driver the next portion of a stream.
     pub(super) fn serve_more(&mut self, now: Time, id: StreamId, out: &mut Output) {
+        let limits = self.settings.limits;
         let Some(serve) = self.serves.get_mut(&id).filter(|serve| serve.begun) else {
             return;
         };
         serve.deadline = now + STALL;
         let mut bytes = Vec::new();
         let mut done = false;
-        while bytes.len() < PORTION && !done {
+        while bytes.len() < limits.portion_bytes && !done {
             if let Some(current) = &mut serve.current {
                 if current.hi > 0 {
-                    current.put_chunk(&mut bytes);
+                    current.put_chunk(limits.chunk_bytes, &mut bytes);
                     continue;
                 }
                 let headcount::replica::LaneSummary { clock, count, digest } = current.snapshot.summary;
@@ -148,8 +152,8 @@ impl Core {
 
 impl Current {
     /// Adds the next chunk: as many entries as fit, and the range down to the last of them.
-    fn put_chunk(&mut self, bytes: &mut Vec<u8>) {
-        let mut writer = ChunkWriter::new(self.snapshot.lane, self.hi, wire::CHUNK_BUDGET);
+    fn put_chunk(&mut self, chunk_bytes: usize, bytes: &mut Vec<u8>) {
+        let mut writer = ChunkWriter::new(self.snapshot.lane, self.hi, chunk_bytes);
         let mut lo = 0;
         let mut last = self.hi;
         while let Some(entry) = self.snapshot.entries.get(self.sent) {

@@ -9,8 +9,6 @@ use headcount::{Incarnation, NodeId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Streams taken at once.
-const FETCHES_MAX: usize = 4;
 /// A stream that brings nothing for so long is given up.
 pub(super) const STALL: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
@@ -88,7 +86,7 @@ impl Core {
         let Some(member) = self.members.get_mut(&node) else {
             return;
         };
-        if self.fetches.len() >= FETCHES_MAX || member.tcp_port == 0 {
+        if self.fetches.len() >= self.settings.limits.fetches || member.tcp_port == 0 {
             member.transfer_at = Some(now + PUT_OFF);
             return;
         }

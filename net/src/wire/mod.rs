@@ -103,6 +103,7 @@ pub(crate) use frame::{Frame, frames};
 pub(crate) use message_buffer::MessageBuffer;
 pub(crate) use seal::{BODY_MAX, HEADER_LEN, Header, TRAILER_LEN, WIRE_VERSION, begin, finish, open};
 pub(crate) use stream::Message;
+pub(crate) use varint::varint_len;
 
 /// Why bytes were refused. Decoding has no state, so a refusal changes nothing but the caller's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

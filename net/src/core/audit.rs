@@ -1,0 +1,78 @@
+//! What the simulator holds against its own books. Nothing here changes anything.
+
+use super::member::Member;
+use super::{Core, MemberState};
+use headcount::{Incarnation, NodeId};
+
+/// A member, as its node hears it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Peer {
+    pub(crate) node: NodeId,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) session: u64,
+    pub(crate) state: MemberState,
+    pub(crate) synced: bool,
+}
+
+/// Where a node believes to be in a lane of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct PeerLane {
+    pub(crate) clock: u64,
+    pub(crate) target: u64,
+    pub(crate) in_transfer: bool,
+    pub(crate) needs_snapshot: bool,
+}
+
+impl Core {
+    /// The clock up to which an own lane was told: what heartbeats say.
+    pub(crate) fn told(&self, lane: u16) -> u64 {
+        self.own.told(lane)
+    }
+
+    pub(crate) fn peers(&self) -> impl Iterator<Item = Peer> + '_ {
+        self.members.values().map(Member::peer)
+    }
+
+    pub(crate) fn peer(&self, node: NodeId) -> Option<Peer> {
+        self.members.get(&node).map(Member::peer)
+    }
+
+    pub(crate) fn peer_lane(&self, node: NodeId, lane: u16) -> Option<PeerLane> {
+        let lane = self.members.get(&node)?.lanes.get(usize::from(lane))?;
+        let (clock, target) = (lane.clock, lane.target);
+        Some(PeerLane { clock, target, in_transfer: lane.in_transfer, needs_snapshot: lane.needs_snapshot })
+    }
+
+    /// The first bound that is broken, in words.
+    pub(crate) fn broken_bound(&self) -> Option<String> {
+        let limits = &self.settings.limits;
+        let (datagrams, bytes) = self.ring.held();
+        if datagrams > limits.ring_datagrams || bytes > limits.ring_bytes {
+            return Some(format!("the ring holds {datagrams} datagrams of {bytes} B"));
+        }
+        for member in self.members.values() {
+            let waiting = member.lanes.iter().flat_map(|lane| lane.waiting.values());
+            let waiting: usize = waiting.map(|waiting| waiting.body.len()).sum();
+            if waiting != member.waiting_bytes || waiting > limits.waiting_bytes {
+                let (node, counted) = (member.node, member.waiting_bytes);
+                return Some(format!("{waiting} B wait for {node}, counted as {counted}"));
+            }
+        }
+        let (fetches, serves) =
+            (self.fetches.len(), self.serves.values().filter(|serve| serve.is_begun()).count());
+        (fetches > limits.fetches || serves > limits.serves)
+            .then(|| format!("{fetches} snapshots taken, {serves} given at once"))
+    }
+}
+
+impl Member {
+    fn peer(&self) -> Peer {
+        Peer {
+            node: self.node,
+            incarnation: self.incarnation,
+            session: self.session,
+            state: self.state,
+            synced: self.is_synced(),
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What goes wrong, when: splits, one-way links, stopped and killed processes, full buffers, bad weather.
+
+use super::Breach;
+use super::network::Weather;
+use super::world::{Event, World};
+use std::time::Duration;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+impl World {
+    fn some_host(&mut self) -> usize {
+        usize::try_from(self.rng.below(self.hosts.len() as u64)).unwrap_or(0)
+    }
+
+    /// How long something lasts: mostly short, sometimes long enough for everybody to notice.
+    fn spell(&mut self) -> Duration {
+        match self.rng.below(3) {
+            0 => MS(50 + self.rng.below(400)),
+            1 => MS(300 + self.rng.below(2_000)),
+            _ => MS(1_500 + self.rng.below(6_500)),
+        }
+    }
+
+    /// Something goes wrong, and when the next thing does.
+    pub(crate) fn trouble(&mut self) -> Result<(), Breach> {
+        if !self.restless {
+            return Ok(());
+        }
+        let next = MS(50 + self.rng.below(1_400));
+        self.plan(next, Event::Trouble);
+        let host = self.some_host();
+        match self.rng.below(100) {
+            0..15 => {
+                let (to, spell) = (self.some_host(), self.spell());
+                self.block_one_way(host, to, spell);
+            }
+            15..25 => {
+                let (split, spell) = (1 + self.rng.below((1 << self.hosts.len()) - 1), self.spell());
+                let side: Vec<usize> = (0..self.hosts.len()).filter(|at| split >> at & 1 == 1).collect();
+                self.split(&side, spell);
+            }
+            25..33 => {
+                let spell = self.spell();
+                self.split(&[host], spell);
+            }
+            33..46 => {
+                let time = if self.rng.below(3) == 0 {
+                    MS(2_000 + self.rng.below(8_000))
+                } else {
+                    MS(200 + self.rng.below(1_200))
+                };
+                self.faults.pauses += 1;
+                self.pause(host, time);
+            }
+            46..60 => {
+                self.faults.crashes += 1;
+                self.crash(host);
+                self.plan_start(host);
+            }
+            60..68 => {
+                self.faults.leaves += 1;
+                self.leave(host)?;
+                let after = MS(100 + self.rng.below(4_000));
+                self.plan(after, Event::Start(host));
+            }
+            68..80 => {
+                let time = MS(2 + self.rng.below(300));
+                self.faults.bursts += 1;
+                self.say(host, format!("is deaf for {time:?}"));
+                let until = self.now + time;
+                self.network.deafen(host, until);
+            }
+            80..90 => {
+                let count = 50 + self.rng.below(700);
+                self.operate(host, count)?;
+            }
+            90..93 => {
+                self.faults.crashes += self.hosts.len() as u64;
+                for host in 0..self.hosts.len() {
+                    self.crash(host);
+                    self.plan_start(host);
+                }
+            }
+            _ => {
+                self.network.weather = Weather::random(&mut self.rng);
+                let weather = self.network.weather;
+                self.say(host, format!("{weather:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn plan_start(&mut self, host: usize) {
+        if !std::mem::replace(&mut self.hosts[host].starting, true) {
+            let after = if self.rng.below(2) == 0 {
+                MS(1 + self.rng.below(300))
+            } else {
+                MS(300 + self.rng.below(5_000))
+            };
+            self.plan(after, Event::Start(host));
+        }
+    }
+
+    pub(crate) fn block_one_way(&mut self, from: usize, to: usize, spell: Duration) {
+        self.faults.one_way += 1;
+        self.say(from, format!("is not heard by n{to} for {spell:?}"));
+        let until = self.now + spell;
+        self.network.block(from, to, until);
+    }
+
+    /// These and the others do not hear each other.
+    pub(crate) fn split(&mut self, side: &[usize], spell: Duration) {
+        self.faults.splits += 1;
+        self.say(0, format!("split: {side:?} and the others for {spell:?}"));
+        let until = self.now + spell;
+        for &inside in side {
+            for outside in (0..self.hosts.len()).filter(|host| !side.contains(host)) {
+                self.network.block(inside, outside, until);
+                self.network.block(outside, inside, until);
+            }
+        }
+    }
+
+    /// The faults stop: links heal, what is stopped goes on, what is dead starts again, applications rest.
+    pub(crate) fn calm_down(&mut self) {
+        self.say(0, "the faults stop".into());
+        (self.busy, self.restless) = (false, false);
+        self.network.weather = Weather::CALM;
+        self.network.heal();
+        let now = self.now;
+        for host in 0..self.hosts.len() {
+            let at = &mut self.hosts[host];
+            if let Some(until) = &mut at.paused_until {
+                *until = now;
+                let resume = at.process.as_ref().map(|process| Event::Resume(process.id));
+                resume.into_iter().for_each(|event| self.plan(Duration::ZERO, event));
+            }
+            // One that is leaving goes first.
+            self.plan(MS(200), Event::Start(host));
+        }
+    }
+}

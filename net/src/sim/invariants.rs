@@ -1,0 +1,346 @@
+//! What must hold after every step, by the numbers of PROTOCOL.md section 9.
+//!
+//! Cheap checks look at the node that was touched; now and then, and at the end, everything that it holds and shows is compared with the
+//! books.
+
+use super::Breach;
+use super::oracle::{Oracle, ProcessId};
+use super::process::{Heard, Process};
+use super::trace::Note;
+use super::world::{CLUSTER, World};
+use crate::core::{Input, MemberState, Phase, Time};
+use crate::wire::{self, Frame};
+use headcount::replica::LaneCondition;
+use headcount::{EventKind, Incarnation, NodeId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Every lane of a node is looked at once in so many steps, and everything is compared once in so many.
+const LOOK_EVERY: u64 = 64;
+const COMPARE_EVERY: u64 = 384;
+/// Late by so much is late by the grain of heartbeats and turns.
+const GRAIN: Duration = Duration::from_millis(400);
+/// A core that wants more turns than this within a millisecond spins.
+const TURNS_PER_MS_MAX: u32 = 60;
+
+pub(super) fn breach<T>(invariant: &'static str, what: String) -> Result<T, Breach> {
+    Err(Breach::new(invariant, what))
+}
+
+impl World {
+    pub(crate) fn on_datagram(
+        &mut self,
+        id: ProcessId,
+        from: SocketAddr,
+        bytes: &Arc<[u8]>,
+        flipped: bool,
+    ) -> Result<(), Breach> {
+        let now = self.now;
+        let Some(process) = self.process_mut(id) else {
+            return Ok(());
+        };
+        let host = process.host;
+        let before = process.core.stats();
+        let opened = wire::open(bytes, CLUSTER).ok();
+        let speaker = opened.as_ref().map(|(header, _)| (NodeId(header.node), header.session));
+        let is_own = speaker.is_some_and(|(node, _)| node == process.node);
+        let takes_part = process.takes_part();
+        process.note_heard(now, speaker);
+        let goodbye = speaker.zip(opened).and_then(|((node, session), (_, body))| {
+            let peer = process.core.peer(node).filter(|peer| takes_part && peer.session == session)?;
+            let says_goodbye = |frame: Frame<'_>| matches!(frame, Frame::Leave(leave) if leave.incarnation == peer.incarnation.to_u64());
+            wire::frames(body).flatten().any(says_goodbye).then_some(peer)
+        });
+        if let Some(peer) = goodbye {
+            process.goodbyes.insert(peer.node, peer.incarnation);
+        }
+        if is_own {
+            self.trace.mix(bytes);
+        } else {
+            self.trace.note(now, host, Note::Datagram { bytes: Arc::clone(bytes), flipped });
+        }
+        self.handle(id, Input::Datagram { from, bytes })?;
+        let Some(process) = self.process_mut(id) else {
+            return Ok(());
+        };
+        process.note_heard(now, speaker);
+        let after = process.core.stats();
+        let refused = (after.malformed + after.foreign) - (before.malformed + before.foreign);
+        if refused != u64::from(flipped) {
+            return breach("17", format!("{refused} datagrams refused, flipped: {flipped}"));
+        }
+        match speaker {
+            Some((node, _)) if !is_own => self.check_lanes(id, node),
+            _ => Ok(()),
+        }
+    }
+
+    /// After every step of a process.
+    pub(crate) fn check_step(&mut self, id: ProcessId, everywhere: bool) -> Result<(), Breach> {
+        let (now, steps) = (self.now, self.steps);
+        let Some(host) = self.process(id).map(|process| process.host) else {
+            return Ok(());
+        };
+        let Some(process) = self.hosts[host].process.as_mut() else {
+            return Ok(());
+        };
+        process.check_turns(now)?;
+        process.note_life(&mut self.oracle)?;
+        process.check_own_lanes(&mut self.oracle)?;
+        process.take_events(&self.oracle)?;
+        process.check_peers(now, &self.oracle)?;
+        if steps.is_multiple_of(16)
+            && let Some(what) = process.core.broken_bound()
+        {
+            return breach("8", what);
+        }
+        if everywhere || steps.is_multiple_of(LOOK_EVERY) {
+            let peers: Vec<NodeId> = process.core.peers().map(|peer| peer.node).collect();
+            for node in peers {
+                self.check_lanes(id, node)?;
+            }
+        }
+        if steps.is_multiple_of(COMPARE_EVERY) {
+            self.compare(id)?;
+        }
+        Ok(())
+    }
+
+    /// What a process holds of another node's lanes, against that node's history.
+    fn check_lanes(&mut self, id: ProcessId, node: NodeId) -> Result<(), Breach> {
+        self.checks += 1;
+        let Some(host) = self.process(id).map(|process| process.host) else {
+            return Ok(());
+        };
+        let Some(process) = self.hosts[host].process.as_mut() else {
+            return Ok(());
+        };
+        if process.check_clocks(node, &self.oracle)? {
+            process.check_content(node, &self.oracle)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that a process holds and shows, against the books.
+    pub(crate) fn compare(&mut self, id: ProcessId) -> Result<(), Breach> {
+        let Some(process) = self.process(id) else {
+            return Ok(());
+        };
+        for peer in process.core.peers() {
+            process.check_content(peer.node, &self.oracle)?;
+        }
+        process.check_view(&self.oracle)
+    }
+
+    /// Why the nodes do not agree yet, if they do not.
+    pub(crate) fn disagreement(&self) -> Option<String> {
+        let live: Vec<&Process> = self.processes().collect();
+        for a in &live {
+            if *a.core.phase() != Phase::Live || self.hosts[a.host].paused_until.is_some() {
+                return Some(format!("n{} is not live", a.host));
+            }
+            for peer in a.core.peers() {
+                let alive = live.iter().any(|b| b.node == peer.node && b.life == peer.incarnation);
+                if !alive && peer.state != MemberState::Down {
+                    return Some(format!("n{} has {peer:?}, which is no more", a.host));
+                }
+            }
+            for b in live.iter().filter(|b| b.id != a.id) {
+                let Some(peer) = a.core.peer(b.node) else {
+                    return Some(format!("n{} does not know n{}", a.host, b.host));
+                };
+                if peer.incarnation != b.life || peer.state != MemberState::Up || !peer.synced {
+                    return Some(format!("n{} has n{} as {peer:?}", a.host, b.host));
+                }
+                for lane in 0..b.replica.lanes() {
+                    let held = a.replica.remote_lane(b.node, lane);
+                    let (own, book) = (b.replica.lane_summary(lane), self.oracle.book(b.id, lane));
+                    let same = held
+                        .is_some_and(|held| held.summary == own && held.condition == LaneCondition::Clean);
+                    if !same || book.sum(book.clock()) != (own.count, own.digest) {
+                        return Some(format!(
+                            "n{} holds {held:?} of n{} lane {lane}, which is {own:?}",
+                            a.host, b.host
+                        ));
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Process {
+    /// Whether it listens to others.
+    fn takes_part(&self) -> bool {
+        matches!(self.core.phase(), Phase::Listening { .. } | Phase::Live)
+    }
+
+    fn note_heard(&mut self, now: Time, speaker: Option<(NodeId, u64)>) {
+        if let Some((node, session)) = speaker
+            && self.takes_part()
+            && self.core.peer(node).is_some_and(|peer| peer.session == session)
+        {
+            self.heard.insert(node, Heard { session, at: now });
+        }
+    }
+
+    fn check_turns(&mut self, now: Time) -> Result<(), Breach> {
+        let (since, turns) = &mut self.turns;
+        if now > *since + Duration::from_millis(1) {
+            (*since, *turns) = (now, 0);
+        }
+        if self.core.wake_at(now - self.started) <= now - self.started {
+            *turns += 1;
+        }
+        if *turns > TURNS_PER_MS_MAX {
+            return breach("spin", format!("n{} wants turn after turn: {:?}", self.host, self.core.phase()));
+        }
+        Ok(())
+    }
+
+    fn note_life(&mut self, oracle: &mut Oracle) -> Result<(), Breach> {
+        let life = self.core.incarnation();
+        if *self.core.phase() == Phase::Live && (!self.is_live || life != self.life) {
+            if self.is_live && life <= self.life {
+                return breach("5", format!("n{} went from life {} to {life}", self.host, self.life));
+            }
+            (self.is_live, self.life) = (true, life);
+            oracle.begin_life(self.node, life, self.id)?;
+        }
+        Ok(())
+    }
+
+    /// Remote input does not move this node's own lanes; what was told is noted.
+    fn check_own_lanes(&mut self, oracle: &mut Oracle) -> Result<(), Breach> {
+        for (lane, told) in (0..).zip(&mut self.told) {
+            let clock = self.replica.lane_clock(lane);
+            let book = oracle.book_mut(self.id, lane);
+            if clock != book.clock() {
+                return breach(
+                    "4",
+                    format!("own lane {lane} is at {clock}, its owner's at {}", book.clock()),
+                );
+            }
+            let now_told = self.core.told(lane);
+            if now_told != *told {
+                *told = now_told;
+                // What was told short of the lane's clock leaves out versions that are replaced behind it.
+                if now_told == clock {
+                    book.note_exact(clock);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Replays what the tracker told a subscriber of everything. Remote input has no say in this node's own entries.
+    fn take_events(&mut self, oracle: &Oracle) -> Result<(), Breach> {
+        let core = &self.core;
+        let is_gone = |node: NodeId, life: Incarnation| {
+            core.peer(node).is_none_or(|peer| peer.incarnation != life || peer.state == MemberState::Down)
+        };
+        while let Ok(event) = self.subscription.try_recv() {
+            if let EventKind::Join(entry) | EventKind::Leave(entry) | EventKind::Update { new: entry, .. } =
+                &event.kind
+                && entry.is_local()
+            {
+                return breach("4", format!("{:?} without an operation", event.kind));
+            }
+            self.view.apply(event.kind, oracle, is_gone)?;
+        }
+        for (node, life, count) in self.view.lives() {
+            if is_gone(node, life) {
+                let peer = core.peer(node);
+                return breach("6", format!("{count} entries of {node} in {life} are seen, it is {peer:?}"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_peers(&mut self, now: Time, oracle: &Oracle) -> Result<(), Breach> {
+        let takes_part = self.takes_part();
+        for peer in self.core.peers() {
+            let node = peer.node;
+            if oracle.process_of(node, peer.incarnation).is_none() {
+                return breach("4", format!("{peer:?} is of a life that there never was"));
+            }
+            let highest = self.highest.entry(node).or_default();
+            if peer.incarnation < *highest {
+                return breach("5", format!("{peer:?} after life {highest}"));
+            }
+            *highest = peer.incarnation;
+            if self.goodbyes.get(&node).is_some_and(|&left| peer.incarnation <= left) {
+                return breach("5", format!("{peer:?} is back after its goodbye"));
+            }
+            let heard = self.heard.get(&node).filter(|heard| takes_part && heard.session == peer.session);
+            let Some(silence) = heard.map(|heard| now.saturating_sub(heard.at)) else {
+                continue;
+            };
+            let down = peer.state == MemberState::Down;
+            if down && silence < self.timing.down_after {
+                return breach("10", format!("{peer:?} was heard {silence:?} ago"));
+            }
+            if !down && silence > self.timing.down_after + GRAIN {
+                return breach("10", format!("{peer:?} has been silent for {silence:?}"));
+            }
+            if silence > self.timing.forget_after + GRAIN {
+                return breach("8", format!("{peer:?} is remembered after {silence:?}"));
+            }
+        }
+        let core = &self.core;
+        self.heard.retain(|&node, _| core.peer(node).is_some());
+        self.contexts
+            .retain(|&node, (life, _)| core.peer(node).is_some_and(|peer| peer.incarnation == *life));
+        Ok(())
+    }
+
+    /// Clocks do not go back, and at an exact clock the sums are the owner's. Returns whether something has moved.
+    fn check_clocks(&mut self, node: NodeId, oracle: &Oracle) -> Result<bool, Breach> {
+        let Some(peer) = self.core.peer(node) else {
+            return Ok(false);
+        };
+        let Some(owner) = oracle.process_of(node, peer.incarnation) else {
+            return Ok(false);
+        };
+        let lanes = usize::from(oracle.lanes(owner));
+        let (_, held_before) =
+            self.contexts.entry(node).or_insert_with(|| (peer.incarnation, vec![(0, 0); lanes]));
+        let mut moved = false;
+        for (lane, before) in (0..).zip(held_before) {
+            let Some(held) = self.replica.remote_lane(node, lane) else {
+                return breach("6", format!("{peer:?} has no lane {lane} here"));
+            };
+            let (book, summary) = (oracle.book(owner, lane), held.summary);
+            let at = format_args!("n{} holds {held:?} of {node} lane {lane}", self.host).to_string();
+            if summary.clock < before.0 {
+                return breach("5", format!("{at}, after clock {}", before.0));
+            }
+            if summary.clock > book.clock() {
+                return breach("4", format!("{at}, its owner is at {}", book.clock()));
+            }
+            if let Some(lane) = self.core.peer_lane(node, lane) {
+                let alike = lane.in_transfer || lane.needs_snapshot || lane.clock == summary.clock;
+                if !alike || lane.target > book.clock() {
+                    return breach("5", format!("{at}, its core believes in {lane:?}"));
+                }
+            }
+            if held.condition == LaneCondition::Diverged {
+                return breach("1", format!("{at}: diverged"));
+            }
+            if held.condition == LaneCondition::Clean && book.is_exact(summary.clock) {
+                let (count, digest) = book.sum(summary.clock);
+                if (summary.count, summary.digest) != (count, digest) {
+                    return breach("1", format!("{at}, its owner had {count} with {digest:#x} then"));
+                }
+            }
+            moved |= *before != (summary.clock, summary.digest);
+            *before = (summary.clock, summary.digest);
+        }
+        if self.core.stats().digest_mismatches > 0 {
+            return breach("1", format!("n{} found a digest that differs", self.host));
+        }
+        Ok(moved)
+    }
+}

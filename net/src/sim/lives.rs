@@ -1,0 +1,120 @@
+//! Processes that start, stop for a while, leave and die.
+
+use super::Breach;
+use super::oracle::ProcessId;
+use super::process::Process;
+use super::trace::Note;
+use super::world::{CLUSTER, Event, World};
+use crate::core::{Input, Phase};
+use std::time::Duration;
+
+impl World {
+    /// A process begins on a host that has none.
+    pub(crate) fn start(&mut self, host: usize) -> Result<(), Breach> {
+        self.hosts[host].starting = false;
+        if self.hosts[host].process.is_some() {
+            return Ok(());
+        }
+        let id = self.oracle.begin(self.hosts[host].build.shards);
+        let seed = self.rng.next();
+        let process = Process::start(&self.hosts[host].build, host, id, CLUSTER, seed, self.now);
+        self.homes.push(host);
+        self.hosts[host].process = Some(process);
+        self.say(host, format!("starts as process {id}"));
+        self.plan_turn(id);
+        Ok(())
+    }
+
+    /// The process of a host is gone, without a word.
+    pub(crate) fn crash(&mut self, host: usize) {
+        if let Some(id) = self.hosts[host].process.as_ref().map(|process| process.id) {
+            self.say(host, "crashes".into());
+            self.cut_streams(id);
+            self.remove_process(host);
+        }
+    }
+
+    fn remove_process(&mut self, host: usize) {
+        let host = &mut self.hosts[host];
+        host.process = None;
+        host.paused_until = None;
+        host.backlog.clear();
+    }
+
+    /// The process of a host is stopped for a while (SIGSTOP): everything waits for it.
+    pub(crate) fn pause(&mut self, host: usize, time: Duration) {
+        let now = self.now;
+        let at = &mut self.hosts[host];
+        if let Some(process) = &at.process
+            && at.paused_until.is_none()
+        {
+            let id = process.id;
+            at.paused_until = Some(now + time);
+            at.paused_since = now;
+            self.say(host, format!("is stopped for {time:?}"));
+            self.plan(time, Event::Resume(id));
+        }
+    }
+
+    pub(crate) fn resume(&mut self, id: ProcessId) -> Result<(), Breach> {
+        let now = self.now;
+        let Some(at) = self.process(id).map(|process| process.host) else {
+            return Ok(());
+        };
+        let host = &mut self.hosts[at];
+        if host.paused_until.is_none_or(|until| now < until) {
+            return Ok(());
+        }
+        host.paused_until = None;
+        let lost = now - host.paused_since;
+        let (datagrams, others): (Vec<_>, Vec<_>) =
+            host.backlog.drain(..).partition(|event| matches!(event, Event::Datagram { .. }));
+        if let Some(process) = &mut host.process {
+            // It heard nobody meanwhile, which says nothing about them. (A core takes a heartbeat's pause for its own choice.)
+            let lost = lost.saturating_sub(process.timing.heartbeat + process.timing.heartbeat / 2);
+            process.heard.values_mut().for_each(|heard| heard.at += lost);
+            process.turn_at = None;
+        }
+        self.say(at, format!("goes on with {} datagrams", datagrams.len()));
+        // As the driver does: datagrams, streams, then the time.
+        for event in datagrams.into_iter().chain(others) {
+            self.deliver(id, event)?;
+        }
+        self.trace.note(now, at, Note::Turn);
+        self.handle(id, Input::Turn)
+    }
+
+    /// The process of a host is asked to leave.
+    pub(crate) fn leave(&mut self, host: usize) -> Result<(), Breach> {
+        let at = &self.hosts[host];
+        let Some(process) = at.process.as_ref().filter(|_| at.paused_until.is_none()) else {
+            return Ok(());
+        };
+        let id = process.id;
+        self.say(host, "leaves".into());
+        self.handle(id, Input::Leave)
+    }
+
+    pub(crate) fn end_if_over(&mut self, id: ProcessId) -> Result<(), Breach> {
+        let Some(process) = self.process(id) else {
+            return Ok(());
+        };
+        let host = process.host;
+        match process.core.phase() {
+            Phase::Stopped(reason) => Err(Breach::new("life", format!("n{host} stopped: {reason}"))),
+            Phase::Left => {
+                if process.view.entries().next().is_some() {
+                    return Err(Breach::new(
+                        "6",
+                        format!("n{host} has left and still shows entries of others"),
+                    ));
+                }
+                self.say(host, "has left".into());
+                self.cut_streams(id);
+                self.remove_process(host);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The deterministic simulator: several nodes, each a real tracker and a real core, on virtual time and a network that loses,
+//! duplicates, delays, reorders, corrupts and splits, all from one seed.
+//!
+//! The simulator performs the applications' operations itself and writes each down, so it knows what every lane was at every clock,
+//! apart from the code that replicates it. After every step of every node it checks the invariants of the protocol; then it
+//! stops the faults and demands that all views become equal and the repair traffic ends. A run is its seed: what
+//! [`Violation`] reports happens again, step by step, in a run of the same seed.
+//!
+//! ```
+//! # #[cfg(feature = "sim")] {
+//! let report = headcount_net::sim::run(7).unwrap();
+//! assert!(report.converged_after.as_secs() < 30);
+//! # }
+//! ```
+
+mod comparison;
+mod faults;
+mod invariants;
+mod lives;
+mod network;
+mod oracle;
+mod process;
+mod scenario;
+mod streams;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod view;
+mod workload;
+mod world;
+
+pub use scenario::{Faults, Report, Violation, run};
+
+/// An invariant does not hold.
+#[derive(Clone, Debug)]
+pub(crate) struct Breach {
+    pub(crate) invariant: &'static str,
+    pub(crate) what: String,
+}
+
+impl Breach {
+    pub(crate) fn new(invariant: &'static str, what: String) -> Self {
+        Self { invariant, what }
+    }
+}

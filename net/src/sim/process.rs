@@ -1,0 +1,146 @@
+//! A running node: a real tracker and a real core, the sessions of its application, and what the simulator remembers of it.
+
+use super::oracle::ProcessId;
+use super::streams::StreamEnds;
+use super::view::View;
+use crate::config::Timing;
+use crate::core::{Core, Limits, Settings, Time};
+use headcount::replica::Replica;
+use headcount::{Filter, Incarnation, NodeId, Session, Subscription, Tracker};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// How a node is built.
+#[derive(Clone, Debug)]
+pub(crate) struct Build {
+    pub(crate) name: String,
+    pub(crate) shards: usize,
+    pub(crate) lane_log_max: usize,
+    pub(crate) timing: Timing,
+    pub(crate) limits: Limits,
+    pub(crate) sessions: usize,
+}
+
+impl Build {
+    pub(crate) fn new(host: usize, shards: usize) -> Self {
+        Self {
+            name: format!("n{host}"),
+            shards,
+            lane_log_max: 8192,
+            timing: Timing::default(),
+            limits: Limits::default(),
+            sessions: 4,
+        }
+    }
+}
+
+/// When a member was heard last, in which session.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    pub(crate) session: u64,
+    pub(crate) at: Time,
+}
+
+/// See the module's documentation.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) id: ProcessId,
+    pub(crate) host: usize,
+    pub(crate) node: NodeId,
+    pub(crate) addr: SocketAddr,
+    pub(crate) tcp_port: u16,
+    pub(crate) started: Time,
+    pub(crate) timing: Timing,
+    pub(crate) tracker: Tracker,
+    pub(crate) replica: Replica,
+    pub(crate) core: Core,
+    pub(crate) sessions: Vec<Session>,
+    pub(crate) subscription: Subscription,
+    pub(crate) view: View,
+    pub(crate) streams: StreamEnds,
+    /// The tracker's wake-up of the driver.
+    woken: Arc<AtomicBool>,
+    /// The turn that is planned.
+    pub(crate) turn_at: Option<Time>,
+    /// Turns within the millisecond that began then.
+    pub(crate) turns: (Time, u32),
+    /// The life that the oracle knows.
+    pub(crate) life: Incarnation,
+    pub(crate) is_live: bool,
+    /// For each own lane, how far it was told.
+    pub(crate) told: Vec<u64>,
+    /// The highest life of each node that was ever a member here.
+    pub(crate) highest: BTreeMap<NodeId, Incarnation>,
+    pub(crate) goodbyes: BTreeMap<NodeId, Incarnation>,
+    pub(crate) heard: BTreeMap<NodeId, Heard>,
+    /// Clocks and digests held, per member and lane.
+    pub(crate) contexts: BTreeMap<NodeId, (Incarnation, Vec<(u64, u64)>)>,
+}
+
+impl Process {
+    pub(crate) fn start(
+        build: &Build,
+        host: usize,
+        id: ProcessId,
+        cluster: u32,
+        seed: u64,
+        started: Time,
+    ) -> Self {
+        let tracker = headcount::Config::default()
+            .shards(build.shards)
+            .lane_log_max(build.lane_log_max)
+            .subscription_queue_max(1 << 20)
+            .build()
+            .expect("the simulator's sizes are valid");
+        let replica = tracker.replica();
+        let woken = Arc::new(AtomicBool::new(false));
+        let hook = Arc::clone(&woken);
+        replica.on_change(move || hook.store(true, Ordering::Relaxed));
+        let number = u16::try_from(id).unwrap_or(u16::MAX);
+        let ip = [10, 0, 0, u8::try_from(host + 1).unwrap_or(u8::MAX)];
+        let settings = Settings {
+            cluster,
+            name: build.name.clone(),
+            timing: build.timing,
+            limits: build.limits,
+            tcp_port: 20_000 + number,
+            receive_buffer: 0,
+            seed,
+        };
+        let core = Core::new(settings, &tracker, Duration::ZERO);
+        Self {
+            id,
+            host,
+            node: core.node(),
+            addr: SocketAddr::from((ip, 10_000 + number)),
+            tcp_port: 20_000 + number,
+            started,
+            timing: build.timing,
+            sessions: (0..build.sessions).map(|_| tracker.session()).collect(),
+            subscription: tracker.subscribe(Filter::all()),
+            view: View::default(),
+            streams: StreamEnds::default(),
+            woken,
+            turn_at: None,
+            turns: (Time::ZERO, 0),
+            life: Incarnation::default(),
+            is_live: false,
+            told: vec![0; build.shards],
+            highest: BTreeMap::new(),
+            goodbyes: BTreeMap::new(),
+            heard: BTreeMap::new(),
+            contexts: BTreeMap::new(),
+            replica,
+            tracker,
+            core,
+        }
+    }
+
+    /// Whether the tracker has woken its driver since the last time.
+    pub(crate) fn take_wake(&self) -> bool {
+        self.woken.swap(false, Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,222 @@
+//! PROTOCOL.md section 10: what brought other presence systems down.
+
+use super::stage::{MS, stage, stage_with};
+use crate::sim::network::Weather;
+use std::time::Duration;
+
+#[test]
+fn a_leave_crosses_a_healed_split_like_a_join() {
+    // Short of being down, where nothing but the leave itself takes the entry away.
+    let mut stage = stage(1, &[1, 1]);
+    stage.track(0, "room", "goes", "");
+    stage.run(MS(50));
+    stage.world.split(&[0], MS(1_500));
+    stage.untrack(0, "room", "goes");
+    stage.track(0, "room", "comes", "");
+    stage.run(MS(1_400));
+    let leaves = stage.at(1).view.leaves;
+    assert_eq!(stage.keys(1, "room"), ["goes"]);
+    stage.run(MS(1_100));
+    assert_eq!(stage.keys(1, "room"), ["comes"]);
+    assert_eq!(stage.at(1).view.leaves, leaves + 1, "it left more than once");
+    stage.settle();
+}
+
+#[test]
+fn an_older_life_does_not_win_over_a_newer_and_a_node_that_heard_nothing_of_its_past_gets_above_it() {
+    let mut jumps = 0;
+    for seed in 0..20 {
+        let mut stage = stage(seed, &[2, 2, 2]);
+        let old = stage.track(0, "room", "alice", "old");
+        stage.run(MS(50));
+        stage.go(|world| {
+            world.crash(0);
+            Ok(())
+        });
+        // It starts again where nobody can tell it of its past life: epoch 1 once more.
+        stage.world.split(&[0], MS(3_000));
+        stage.start(0);
+        stage.run(MS(500));
+        stage.track(0, "room", "alice", "new");
+        stage.run(MS(2_600));
+        stage.agree(MS(1_500));
+        jumps += stage.stats(0).incarnation_jumps;
+        for host in 0..3 {
+            let seen = stage.list(host, "room");
+            assert!(
+                seen.len() == 1
+                    && seen[0].meta() == b"new"
+                    && seen[0].entry_ref().incarnation > old.incarnation
+            );
+        }
+        stage.settle();
+    }
+    assert!((1..20).contains(&jumps), "{jumps} of 20 had a lower life by chance");
+}
+
+#[test]
+fn a_node_that_left_is_let_in_again_though_it_heard_nothing_of_its_past() {
+    let mut jumps = 0;
+    for seed in 0..20 {
+        let mut stage = stage(seed, &[1, 1]);
+        stage.go(|world| world.leave(0));
+        stage.run(MS(300));
+        stage.world.split(&[0], MS(1_000));
+        stage.start(0);
+        stage.run(MS(1_100));
+        stage.agree(MS(1_500));
+        jumps += stage.stats(0).incarnation_jumps;
+    }
+    assert!((1..20).contains(&jumps), "{jumps} of 20 had a lower life by chance");
+}
+
+#[test]
+fn a_mass_restart_leaves_nobody_dead_and_nothing_of_the_old_lives() {
+    for seed in 0..10 {
+        let mut stage = stage(seed, &[4, 4, 2, 1, 16]);
+        for host in 0..5 {
+            stage.operate(host, 60);
+        }
+        stage.run(MS(100));
+        for host in 0..5 {
+            stage.go(|world| {
+                world.crash(host);
+                Ok(())
+            });
+        }
+        for host in 0..5 {
+            stage.start(host);
+            let rest = stage.rng().time_below(MS(100));
+            stage.run(rest);
+        }
+        stage.run(MS(400));
+        for host in 0..5 {
+            stage.track(host, "room", &format!("n{host}"), "");
+        }
+        let after = stage.agree(MS(2_000));
+        assert!(after <= MS(1_000), "it took {after:?}");
+        assert_eq!(stage.at(3).tracker.len(), 5);
+        stage.settle();
+    }
+}
+
+#[test]
+fn a_goodbye_is_not_undone_by_what_it_overtook() {
+    for seed in 0..20 {
+        let mut stage = stage(seed, &[1, 1, 1]);
+        stage.go(|world| {
+            world.crash(0);
+            Ok(())
+        });
+        stage.start(0);
+        stage.weather(Weather { late: 500, duplication: 300, delay_max: MS(20), ..Weather::CALM });
+        // It has just gone live: its announcements are under way while it leaves.
+        stage.run(MS(380));
+        stage.operate(0, 40);
+        stage.run(MS(20));
+        stage.operate(0, 10);
+        let node = stage.at(0).node;
+        stage.go(|world| world.leave(0));
+        stage.run(MS(400));
+        for host in 1..3 {
+            assert!(stage.at(host).core.peer(node).is_none());
+        }
+        stage.settle();
+    }
+}
+
+#[test]
+fn a_log_that_ran_over_costs_a_snapshot_and_nothing_else() {
+    let mut stage = stage_with(12, &[1, 1], |build| build.lane_log_max = 16);
+    stage.operate(0, 20);
+    stage.run(MS(50));
+    // More in one go than the log holds.
+    stage.operate(0, 200);
+    let after = stage.agree(MS(1_000));
+    assert!(after <= MS(200), "it took {after:?}");
+    assert!(stage.stats(1).snapshot_lanes_taken > 0);
+    stage.settle();
+}
+
+#[test]
+fn what_a_log_that_ran_over_left_out_is_not_looked_for_in_the_ring() {
+    let mut stage = stage_with(12, &[1, 1], |build| build.lane_log_max = 16);
+    stage.track(0, "room", "anchor", "");
+    stage.run(MS(50));
+    stage.world.block_one_way(0, 1, MS(20));
+    stage.operate(0, 200);
+    stage.run(MS(5));
+    // Told after the hole, and lost too: the hole is in the middle of what is asked for.
+    stage.track(0, "room", "after", "");
+    stage.run(MS(20));
+    stage.track(0, "room", "last", "");
+    let after = stage.agree(MS(1_000));
+    assert!(after <= MS(100), "it took {after:?}");
+    assert_eq!(stage.stats(1).naks_sent, 1);
+    stage.settle();
+}
+
+#[test]
+fn what_the_ring_no_longer_holds_is_offered_as_a_snapshot() {
+    let mut stage = stage_with(13, &[1, 1], |build| build.limits.ring_datagrams = 2);
+    stage.world.block_one_way(0, 1, MS(100));
+    for _ in 0..20 {
+        stage.operate(0, 4);
+        stage.run(MS(5));
+    }
+    let after = stage.agree(MS(1_000));
+    assert!(after <= MS(300), "it took {after:?}");
+    assert!(stage.stats(0).repairs_beyond_ring > 0 && stage.stats(1).snapshot_lanes_taken > 0);
+    assert_eq!(stage.stats(1).naks_sent, 1, "asked again for what it was told to fetch");
+    stage.settle();
+}
+
+#[test]
+fn many_joiners_at_once_wait_their_turn_for_snapshots() {
+    let mut stage = stage_with(14, &[1, 1, 1, 1, 1], |build| {
+        super::stage::small(build);
+        (build.limits.serves, build.limits.fetches) = (1, 2);
+    });
+    for host in 1..5 {
+        stage.go(|world| {
+            world.crash(host);
+            Ok(())
+        });
+    }
+    stage.fill(0, "room", 300);
+    stage.run(MS(2_500));
+    stage.weather(Weather { delay_max: MS(8), ..Weather::CALM });
+    (1..5).for_each(|host| stage.start(host));
+    stage.run(MS(500));
+    stage.agree(Duration::from_secs(20));
+    assert!((1..5).any(|host| stage.stats(host).snapshots_put_off > 0));
+    stage.settle();
+}
+
+#[test]
+fn a_damaged_datagram_is_counted_and_changes_nothing() {
+    // That each is counted once is checked at every step.
+    let mut stage = stage(15, &[2, 2, 2]);
+    stage.weather(Weather { flip: 300, ..Weather::CALM });
+    for _ in 0..50 {
+        (0..3).for_each(|host| stage.operate(host, 4));
+        stage.run(MS(20));
+    }
+    assert!(stage.world.network.losses.flipped > 200);
+    stage.settle();
+}
+
+#[test]
+fn a_goodbye_leaves_no_node_spinning() {
+    // Announcements are still due when it leaves.
+    let mut stage = stage(16, &[1, 1]);
+    stage.go(|world| {
+        world.crash(0);
+        Ok(())
+    });
+    stage.start(0);
+    stage.run(MS(310));
+    stage.go(|world| world.leave(0));
+    stage.run(MS(200));
+    assert!(stage.world.hosts[0].process.is_none());
+}

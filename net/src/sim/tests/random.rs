@@ -1,0 +1,76 @@
+use crate::sim::{Faults, run};
+use crate::stats::NetStats;
+use std::io::Write as _;
+
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in [1, 2] {
+        let (first, second) = (run(seed).unwrap(), run(seed).unwrap());
+        assert_eq!(first, second);
+    }
+    assert_ne!(run(1).unwrap().trace, run(2).unwrap().trace);
+}
+
+/// `HEADCOUNT_SIM_SEEDS=10000` for more of them, `HEADCOUNT_SIM_SEED=4711` for one.
+#[test]
+fn random_seeds_keep_every_invariant() {
+    let seeds = match number("HEADCOUNT_SIM_SEED") {
+        Some(seed) => seed..=seed,
+        None => 1..=number("HEADCOUNT_SIM_SEEDS").unwrap_or(SEEDS),
+    };
+    let mut totals = NetStats::default();
+    let mut sums = [0_u64; 14];
+    let mut slowest = std::time::Duration::ZERO;
+    for seed in seeds.clone() {
+        let report = run(seed).unwrap_or_else(|violation| panic!("{violation}"));
+        totals.add(&report.stats);
+        slowest = slowest.max(report.converged_after);
+        let Faults { crashes, leaves, pauses, splits, one_way, bursts, .. } = report.faults;
+        let Faults { lost, duplicated, late, flipped, streams_broken, .. } = report.faults;
+        let (steps, operations, time) = (report.steps, report.operations, report.time.as_secs());
+        let numbers = [
+            steps,
+            operations,
+            time,
+            crashes,
+            leaves,
+            pauses,
+            splits,
+            one_way,
+            bursts,
+            lost,
+            duplicated,
+            late,
+            flipped,
+            streams_broken,
+        ];
+        sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
+    }
+    let names = [
+        "steps",
+        "operations",
+        "virtual seconds",
+        "crashes",
+        "leaves",
+        "pauses",
+        "splits",
+        "one-way links",
+        "bursts",
+        "lost",
+        "duplicated",
+        "late",
+        "flipped",
+        "streams broken",
+    ];
+    let mut said = format!("{} seeds, slowest agreement {slowest:?}\n", seeds.count());
+    for (name, sum) in names.iter().copied().zip(sums).chain(totals.iter()) {
+        said += &format!("{name}: {sum}\n");
+    }
+    let _ = std::io::stderr().write_all(said.as_bytes());
+}
+
+const SEEDS: u64 = 600;

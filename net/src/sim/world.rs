@@ -1,0 +1,336 @@
+//! The world: hosts, virtual time, and what happens next.
+//!
+//! Everything that is to happen stands in one queue by time and then by the order in which it was planned. Nothing else moves the
+//! time, and every choice comes from one seeded generator, so a seed is a run.
+
+use super::network::Network;
+use super::oracle::{Oracle, ProcessId};
+use super::process::{Build, Process};
+use super::streams::{PipeEvent, Streams, Told};
+use super::trace::{Note, Trace};
+use super::{Breach, Faults};
+use crate::core::{Input, Output, Rng, StreamAction, StreamId, Target, Time};
+use std::cmp::Ordering;
+use std::collections::{BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) const CLUSTER: u32 = 0xC0FF_EE01;
+/// What a stopped process's sockets hold for it.
+const BACKLOG_MAX: usize = 4000;
+/// Between waking up and running.
+const TURN_LAG_MIN: Duration = Duration::from_micros(10);
+
+/// Something that is to happen.
+#[derive(Debug)]
+pub(crate) enum Event {
+    Turn(ProcessId),
+    /// A copy of a datagram comes to a process.
+    Datagram {
+        to: ProcessId,
+        from: SocketAddr,
+        bytes: Arc<[u8]>,
+        flipped: bool,
+    },
+    Pipe(u64, PipeEvent),
+    Stream(ProcessId, StreamId, Told),
+    /// A stopped process goes on.
+    Resume(ProcessId),
+    Start(usize),
+    /// The application of a host has something to do.
+    Work(usize),
+    /// Something breaks.
+    Trouble,
+}
+
+struct Planned {
+    at: Time,
+    turn: u64,
+    event: Event,
+}
+
+impl PartialEq for Planned {
+    fn eq(&self, other: &Self) -> bool {
+        self.turn == other.turn
+    }
+}
+
+impl Eq for Planned {}
+
+impl PartialOrd for Planned {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Planned {
+    fn cmp(&self, other: &Self) -> Ordering {
+        // The earliest is the greatest: it comes out of the heap first.
+        (other.at, other.turn).cmp(&(self.at, self.turn))
+    }
+}
+
+/// A machine: it has one process at a time, always of the same name.
+pub(crate) struct Host {
+    pub(crate) build: Build,
+    pub(crate) process: Option<Process>,
+    pub(crate) paused_until: Option<Time>,
+    pub(crate) paused_since: Time,
+    pub(crate) backlog: VecDeque<Event>,
+    /// It is planned to start again.
+    pub(crate) starting: bool,
+}
+
+/// See the module's documentation.
+pub(crate) struct World {
+    pub(crate) now: Time,
+    pub(crate) rng: Rng,
+    pub(crate) hosts: Vec<Host>,
+    pub(crate) network: Network,
+    pub(crate) streams: Streams,
+    pub(crate) oracle: Oracle,
+    pub(crate) trace: Trace,
+    pub(crate) steps: u64,
+    pub(crate) checks: u64,
+    pub(crate) operations: u64,
+    pub(crate) faults: Faults,
+    /// Applications work and things break.
+    pub(crate) busy: bool,
+    pub(crate) restless: bool,
+    queue: BinaryHeap<Planned>,
+    planned: u64,
+    /// Process → its host.
+    pub(crate) homes: Vec<usize>,
+}
+
+impl World {
+    pub(crate) fn new(seed: u64, builds: Vec<Build>) -> Self {
+        let hosts: Vec<Host> = builds
+            .into_iter()
+            .map(|build| Host {
+                build,
+                process: None,
+                paused_until: None,
+                paused_since: Time::ZERO,
+                backlog: VecDeque::new(),
+                starting: false,
+            })
+            .collect();
+        Self {
+            now: Time::ZERO,
+            rng: Rng::new(seed),
+            network: Network::new(hosts.len()),
+            hosts,
+            streams: Streams::default(),
+            oracle: Oracle::default(),
+            trace: Trace::new(CLUSTER),
+            steps: 0,
+            checks: 0,
+            operations: 0,
+            faults: Faults::default(),
+            busy: false,
+            restless: false,
+            queue: BinaryHeap::new(),
+            planned: 0,
+            homes: Vec::new(),
+        }
+    }
+
+    pub(crate) fn process(&self, id: ProcessId) -> Option<&Process> {
+        let host = &self.hosts[*self.homes.get(id)?];
+        host.process.as_ref().filter(|process| process.id == id)
+    }
+
+    pub(crate) fn process_mut(&mut self, id: ProcessId) -> Option<&mut Process> {
+        let host = &mut self.hosts[*self.homes.get(id)?];
+        host.process.as_mut().filter(|process| process.id == id)
+    }
+
+    pub(crate) fn processes(&self) -> impl Iterator<Item = &Process> {
+        self.hosts.iter().filter_map(|host| host.process.as_ref())
+    }
+
+    /// The process that accepts streams there.
+    pub(crate) fn listener(&self, addr: SocketAddr) -> Option<(ProcessId, usize)> {
+        self.processes()
+            .find(|process| process.addr.ip() == addr.ip() && process.tcp_port == addr.port())
+            .map(|process| (process.id, process.host))
+    }
+
+    pub(crate) fn plan(&mut self, after: Duration, event: Event) {
+        self.planned += 1;
+        self.queue.push(Planned { at: self.now + after, turn: self.planned, event });
+    }
+
+    pub(crate) fn say(&mut self, host: usize, words: String) {
+        self.trace.note(self.now, host, Note::Say(words));
+    }
+
+    /// Lets everything happen that is due within `time`.
+    pub(crate) fn run_for(&mut self, time: Duration) -> Result<(), Breach> {
+        let until = self.now + time;
+        while self.queue.peek().is_some_and(|next| next.at <= until) {
+            let Some(next) = self.queue.pop() else { break };
+            self.now = next.at;
+            self.happen(next.event)?;
+        }
+        self.now = until;
+        Ok(())
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Breach> {
+        match event {
+            Event::Turn(id) | Event::Datagram { to: id, .. } | Event::Stream(id, ..) => {
+                self.deliver(id, event)
+            }
+            Event::Pipe(pipe, event) => self.on_pipe(pipe, event),
+            Event::Resume(id) => self.resume(id),
+            Event::Start(host) => self.start(host),
+            Event::Work(host) => self.work(host),
+            Event::Trouble => self.trouble(),
+        }
+    }
+
+    /// Gives something to a process, or keeps it until a stopped one goes on.
+    pub(crate) fn deliver(&mut self, id: ProcessId, event: Event) -> Result<(), Breach> {
+        let now = self.now;
+        let Some(process) = self.process(id) else {
+            return Ok(());
+        };
+        let at = process.host;
+        let host = &mut self.hosts[at];
+        if host.paused_until.is_some() {
+            // Its turn is planned anew when it goes on.
+            let room = host.backlog.len() < BACKLOG_MAX || !matches!(event, Event::Datagram { .. });
+            if !matches!(event, Event::Turn(_)) && room {
+                host.backlog.push_back(event);
+            }
+            return Ok(());
+        }
+        match event {
+            Event::Turn(_) => {
+                let process = host.process.as_mut().filter(|process| process.turn_at == Some(now));
+                let Some(process) = process else {
+                    return Ok(());
+                };
+                process.turn_at = None;
+                self.trace.note(now, at, Note::Turn);
+                self.handle(id, Input::Turn)
+            }
+            Event::Datagram { from, bytes, flipped, .. } => {
+                if self.network.is_deaf(now, at) {
+                    self.network.losses.lost += 1;
+                    return Ok(());
+                }
+                self.on_datagram(id, from, &bytes, flipped)
+            }
+            Event::Stream(_, stream, told) => {
+                if !self.has_stream(id, stream) {
+                    return Ok(());
+                }
+                if matches!(told, Told::Closed) {
+                    self.forget_stream(id, stream);
+                }
+                self.trace.note(now, at, told.note(stream));
+                self.handle(id, Input::Stream(stream, told.input()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// One step: a core handles one thing, what it says is done, and everything is checked.
+    pub(crate) fn handle(&mut self, id: ProcessId, input: Input<'_>) -> Result<(), Breach> {
+        self.steps += 1;
+        let now = self.now;
+        let Some(process) = self.process_mut(id) else {
+            return Ok(());
+        };
+        let everywhere = matches!(input, Input::Stream(..) | Input::Leave);
+        let mut output = Output::default();
+        process.core.handle(now - process.started, input, &mut output);
+        for (target, bytes) in output.datagrams {
+            self.send(id, target, bytes.into());
+        }
+        for (stream, action) in output.streams {
+            let connects = matches!(action, StreamAction::Connect { .. });
+            if connects || self.has_stream(id, stream) {
+                self.act_on_stream(id, stream, action);
+            }
+        }
+        self.check_step(id, everywhere)?;
+        self.plan_turn(id);
+        self.end_if_over(id)
+    }
+
+    /// Plans the next turn of a process: when its core wants it, or at once if its tracker has woken it.
+    pub(crate) fn plan_turn(&mut self, id: ProcessId) {
+        let now = self.now;
+        let lag = TURN_LAG_MIN + self.rng.time_below(Duration::from_micros(200));
+        let Some(process) = self.process_mut(id) else {
+            return;
+        };
+        let wake = process.core.wake_at(now - process.started);
+        let woken = process.take_wake();
+        let Some(wake) = process.started.checked_add(wake).filter(|&at| at < Time::MAX) else {
+            return;
+        };
+        // What is due already comes at once, so that a core that is never content is seen to spin.
+        let at = if wake > now && !woken { wake + lag } else { now + TURN_LAG_MIN };
+        if process.turn_at.is_none_or(|planned| at < planned) {
+            process.turn_at = Some(at);
+            self.plan(at - now, Event::Turn(id));
+        }
+    }
+
+    fn send(&mut self, from: ProcessId, target: Target, bytes: Arc<[u8]>) {
+        let Some((host, addr)) = self.process(from).map(|process| (process.host, process.addr)) else {
+            return;
+        };
+        self.trace.mix(&bytes);
+        match target {
+            Target::Group => {
+                let lost_to_all = self.network.loses_to_all(&mut self.rng);
+                let receivers: Vec<_> = self.processes().map(|process| (process.id, process.host)).collect();
+                for (to, to_host) in receivers {
+                    if to == from {
+                        // Its own copy never leaves the host.
+                        self.plan(
+                            Duration::from_micros(5),
+                            Event::Datagram { to, from: addr, bytes: Arc::clone(&bytes), flipped: false },
+                        );
+                    } else if !lost_to_all {
+                        self.send_copies(host, addr, to, to_host, &bytes);
+                    }
+                }
+            }
+            Target::Node(to) => {
+                let found = self.processes().find(|process| process.addr == to);
+                if let Some((to, to_host)) = found.map(|process| (process.id, process.host)) {
+                    self.send_copies(host, addr, to, to_host, &bytes);
+                }
+            }
+        }
+    }
+
+    fn send_copies(
+        &mut self,
+        host: usize,
+        from: SocketAddr,
+        to: ProcessId,
+        to_host: usize,
+        bytes: &Arc<[u8]>,
+    ) {
+        for copy in self.network.copies(&mut self.rng, self.now, host, to_host) {
+            let mut bytes = Arc::clone(bytes);
+            if let Some(bit) = copy.flip {
+                let mut turned = bytes.to_vec();
+                let bit = usize::try_from(bit % (turned.len() as u64 * 8)).unwrap_or(0);
+                turned[bit / 8] ^= 1 << (bit % 8);
+                bytes = turned.into();
+            }
+            let flipped = copy.flip.is_some();
+            self.plan(copy.after, Event::Datagram { to, from, bytes, flipped });
+        }
+    }
+}
