@@ -1,7 +1,7 @@
 //! Nodes of one process over real sockets on the loopback interface.
 use headcount::{EventKind, Filter, Tracker};
 use headcount_net::{Cluster, Config, Interface, JoinError, MemberState, Status, StopReason};
-use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, UdpSocket};
 
 mod common;
 

@@ -164,6 +164,27 @@ fn poll_recv_leaves_its_waker_and_is_woken_once_for_a_batch() {
 }
 
 #[test]
+fn however_many_listen_each_is_woken_once_for_a_batch() {
+    let tracker = Config::default().shards(4).build().unwrap();
+    let session = tracker.session();
+    let mut listeners: Vec<_> = (0..50)
+        .map(|at| {
+            let filter = if at % 3 == 0 { Filter::topic("room") } else { Filter::all() };
+            (tracker.subscribe(filter), telling_waker())
+        })
+        .collect();
+    for (events, (waker, _)) in &mut listeners {
+        assert!(events.poll_recv(&mut Context::from_waker(waker)).is_pending());
+    }
+    let batch = (0..200).map(|at| (if at % 2 == 0 { "room" } else { "hall" }, at.to_string(), ""));
+    session.track_many(batch).unwrap();
+    for (at, (events, (_, woken))) in listeners.iter_mut().enumerate() {
+        assert_eq!(woken.try_iter().count(), 1, "listener {at}");
+        assert_eq!(drain(events).len(), if at % 3 == 0 { 101 } else { 202 });
+    }
+}
+
+#[test]
 fn poll_recv_wakes_the_waker_that_was_left_last() {
     let tracker = Tracker::new();
     let session = tracker.session();

@@ -1,8 +1,9 @@
 //! T15: the end of a tracker.
 
+use super::common::replay::Replay;
 use super::common::{drain, must_not_hang, told, view};
 use headcount::{Config, Error, EventKind, Filter, RecvError, RecvTimeoutError, Tracker, TryRecvError};
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::Duration;
@@ -111,6 +112,34 @@ fn t15_shutdown_wakes_readers_that_wait() {
 }
 
 #[test]
+fn t15_a_subscription_made_during_a_shutdown_is_closed() {
+    for round in 0..50 {
+        let tracker = Config::default().shards(4).build().unwrap();
+        let session = tracker.session();
+        session.track("room", "alice", "").unwrap();
+        let start = Arc::new(Barrier::new(2));
+        let reader = {
+            let (tracker, start) = (tracker.clone(), Arc::clone(&start));
+            thread::spawn(move || {
+                start.wait();
+                let filter = if round % 2 == 0 { Filter::all() } else { Filter::topic("room") };
+                let mut events = tracker.subscribe(filter);
+                let mut replay = Replay::of(&mut events);
+                while let Ok(event) = events.recv() {
+                    replay.take(&event);
+                }
+                replay.assert_settled();
+                replay.entries.len()
+            })
+        };
+        start.wait();
+        tracker.shutdown();
+        let left = must_not_hang("a reader that nobody closes", move || reader.join().unwrap());
+        assert_eq!(left, 0, "round {round}");
+    }
+}
+
+#[test]
 fn t15_dropping_a_session_after_shutdown_is_harmless() {
     let tracker = Tracker::new();
     let (one, two) = (tracker.session(), tracker.session());
@@ -161,7 +190,7 @@ fn t15_after_a_concurrent_shutdown_nothing_is_left_and_nothing_comes() {
             assert!(view(&tracker).is_empty(), "when shutdown returns it is over");
         });
         assert!(tracker.is_empty());
-        let mut replay = super::common::replay::Replay::default();
+        let mut replay = Replay::default();
         replay.drain(&mut events);
         replay.assert_settled();
         assert!(replay.entries.is_empty(), "every join was followed by its leave");

@@ -43,6 +43,15 @@ fn life_zero() -> headcount::Incarnation {
 }
 
 #[test]
+fn a_tracker_has_one_driver_at_a_time() {
+    let tracker = Tracker::new();
+    assert!(tracker.replica().claim());
+    assert!(!tracker.replica().claim() && !tracker.clone().replica().claim());
+    tracker.replica().release();
+    assert!(tracker.replica().claim());
+}
+
+#[test]
 fn lane_clocks_and_summaries_follow_the_operations() {
     let a = Peer::new(1, 8);
     let session = a.tracker.session();
