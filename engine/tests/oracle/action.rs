@@ -1,5 +1,6 @@
 //! What can happen. Numbers are taken modulo what there is, so that every list of actions means something and shrinks.
 
+use super::wire::KEPT_MAX;
 use proptest::prelude::*;
 
 /// One entry that a session may track.
@@ -99,17 +100,17 @@ pub(crate) enum Action {
     },
     Chunk {
         link: Link,
-        lane: u16,
+        pick: usize,
         len: usize,
     },
     Finish {
         link: Link,
-        lane: u16,
+        pick: usize,
         len: usize,
     },
     Abort {
         link: Link,
-        lane: u16,
+        pick: usize,
     },
     Diverge {
         link: Link,
@@ -219,14 +220,14 @@ fn network() -> impl Strategy<Value = Action> {
 }
 
 fn snapshots() -> impl Strategy<Value = Action> {
-    let on = (link(), 0_u16..4);
+    let picked = (link(), 0_usize..KEPT_MAX);
     prop_oneof![
-        6 => (on.clone(), 0_u64..4).prop_map(|((link, lane), back)| Action::Request { link, lane, back }),
-        8 => (link(), any::<usize>()).prop_map(|(link, pick)| Action::Open { link, pick }),
-        6 => (on.clone(), 0_usize..3).prop_map(|((link, lane), len)| Action::Chunk { link, lane, len }),
-        3 => (on.clone(), 1_usize..4).prop_map(|((link, lane), len)| Action::Finish { link, lane, len }),
-        1 => on.clone().prop_map(|(link, lane)| Action::Abort { link, lane }),
-        1 => on.prop_map(|(link, lane)| Action::Diverge { link, lane }),
+        6 => (link(), 0_u16..4, 0_u64..4).prop_map(|(link, lane, back)| Action::Request { link, lane, back }),
+        8 => picked.clone().prop_map(|(link, pick)| Action::Open { link, pick }),
+        6 => (picked.clone(), 0_usize..3).prop_map(|((link, pick), len)| Action::Chunk { link, pick, len }),
+        3 => (picked.clone(), 1_usize..4).prop_map(|((link, pick), len)| Action::Finish { link, pick, len }),
+        1 => picked.prop_map(|(link, pick)| Action::Abort { link, pick }),
+        1 => (link(), 0_u16..4).prop_map(|(link, lane)| Action::Diverge { link, lane }),
     ]
 }
 
@@ -257,4 +258,9 @@ pub(crate) fn actions() -> impl Strategy<Value = Vec<Action>> {
         prop_oneof![10 => own(), 10 => network(), 10 => snapshots(), 2 => members()],
         1..400,
     )
+}
+
+/// What happens in one case that is mostly about snapshots: receivers are behind, so that most of them fit.
+pub(crate) fn mostly_snapshots() -> impl Strategy<Value = Vec<Action>> {
+    prop::collection::vec(prop_oneof![20 => own(), 3 => network(), 40 => snapshots(), 1 => members()], 1..400)
 }

@@ -111,9 +111,9 @@ impl Cluster {
             Action::CatchUp { .. } => self.catch_up(to, from),
             Action::Request { lane, back, .. } => self.request(to, from, lane, back),
             Action::Open { pick, .. } => self.open(to, from, pick),
-            Action::Chunk { lane, len, .. } => self.chunk(to, from, lane, len),
-            Action::Finish { lane, len, .. } => self.finish(to, from, lane, len),
-            Action::Abort { lane, .. } => self.abort(to, from, lane),
+            Action::Chunk { pick, len, .. } => self.chunk(to, from, pick, len),
+            Action::Finish { pick, len, .. } => self.finish(to, from, pick, len),
+            Action::Abort { pick, .. } => self.abort(to, from, pick),
             Action::Diverge { lane, .. } => {
                 self.nodes[to].peer.replica.mark_diverged(self.nodes[from].node(), lane);
             }

@@ -33,7 +33,7 @@ mod owner;
 mod transfer;
 mod wire;
 
-use action::{Action, actions, nodes};
+use action::{Action, actions, mostly_snapshots, nodes};
 use cluster::Cluster;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -78,7 +78,7 @@ proptest! {
     }
 
     #[test]
-    fn st18_replicas_follow_the_oracle_when_snapshots_are_stale(shards in nodes(), actions in actions()) {
+    fn st18_replicas_follow_the_oracle_when_snapshots_are_stale(shards in nodes(), actions in mostly_snapshots()) {
         run(&shards, &actions, Faults { cuts: false, stale: true });
     }
 }

@@ -118,19 +118,21 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn chunk(&mut self, to: usize, from: usize, lane: u16, len: usize) {
+    pub(crate) fn chunk(&mut self, to: usize, from: usize, pick: usize, len: usize) {
         let wire = self.wires.get_mut(&(to, from)).expect("there is one for each pair");
-        if let Some(opened) = wire.opened.get_mut(&lane)
-            && !opened.is_through()
-        {
+        let Some(lane) = wire.opened_lane(pick) else { return };
+        let opened = wire.opened.get_mut(&lane).expect("it is open");
+        if !opened.is_through() {
             opened.chunk(&self.nodes[to].peer, len).expect("the next chunk of an open snapshot");
         }
     }
 
-    pub(crate) fn finish(&mut self, to: usize, from: usize, lane: u16, len: usize) {
-        let Some(opened) = self.wire(to, from).opened.remove(&lane) else { return };
+    pub(crate) fn finish(&mut self, to: usize, from: usize, pick: usize, len: usize) {
+        let wire = self.wire(to, from);
+        let Some(lane) = wire.opened_lane(pick) else { return };
+        let opened = wire.opened.remove(&lane).expect("it is open");
+        let newest = wire.newest[&lane];
         let as_of = opened.taken.snapshot.summary.clock;
-        let newest = self.wires[&(to, from)].newest[&lane];
         match opened.finish(&self.nodes[to].peer, len) {
             Ok(clock) => assert_eq!(clock, as_of),
             // A base at which cut deltas had left something out; or one that is older than what an aborted one brought.
@@ -139,7 +141,8 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn abort(&mut self, to: usize, from: usize, lane: u16) {
+    pub(crate) fn abort(&mut self, to: usize, from: usize, pick: usize) {
+        let Some(lane) = self.wire(to, from).opened_lane(pick) else { return };
         self.wire(to, from).opened.remove(&lane);
         self.nodes[to].peer.replica.snapshot_abort(self.nodes[from].node(), lane);
     }

@@ -8,7 +8,7 @@ use headcount::{Incarnation, NodeState};
 use std::collections::{BTreeMap, VecDeque};
 
 /// Messages and snapshots that a link keeps.
-const KEPT_MAX: usize = 12;
+pub(crate) const KEPT_MAX: usize = 12;
 
 #[derive(Clone)]
 pub(crate) enum Message {
@@ -43,6 +43,11 @@ impl Wire {
         self.opened.clear();
         self.newest.clear();
         self.applied.clear();
+    }
+
+    /// The lane of one of the snapshots that are open.
+    pub(crate) fn opened_lane(&self, pick: usize) -> Option<u16> {
+        self.opened.keys().nth(pick % self.opened.len().max(1)).copied()
     }
 
     pub(crate) fn lose(&mut self, pick: usize) {

@@ -226,10 +226,7 @@ impl Process {
             let now_told = self.core.told(lane);
             if now_told != *told {
                 *told = now_told;
-                // What was told short of the lane's clock leaves out versions that are replaced behind it.
-                if now_told == clock {
-                    book.note_exact(clock);
-                }
+                book.note_told(now_told);
             }
         }
         Ok(())
@@ -322,7 +319,7 @@ impl Process {
             }
             if let Some(lane) = self.core.peer_lane(node, lane) {
                 let alike = lane.in_transfer || lane.needs_snapshot || lane.clock == summary.clock;
-                if !alike || lane.target > book.clock() {
+                if !alike || lane.target > book.told().max(summary.clock) {
                     return breach("5", format!("{at}, its core believes in {lane:?}"));
                 }
             }

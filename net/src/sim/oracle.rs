@@ -47,6 +47,8 @@ pub(crate) struct LaneBook {
     removed: BTreeMap<u64, u64>,
     /// Count and digest at each clock, from clock 0.
     sums: Vec<(u64, u64)>,
+    /// How far the owner has told it.
+    told: u64,
     /// Clocks at which the owner said that this is all.
     exact: BTreeSet<u64>,
 }
@@ -89,8 +91,16 @@ impl LaneBook {
         clock == 0 || self.exact.contains(&clock)
     }
 
-    pub(crate) fn note_exact(&mut self, clock: u64) {
-        self.exact.insert(clock);
+    pub(crate) fn told(&self) -> u64 {
+        self.told
+    }
+
+    /// The owner has told it so far. What is told short of the lane's clock leaves out versions that are replaced behind it.
+    pub(crate) fn note_told(&mut self, clock: u64) {
+        self.told = clock;
+        if clock == self.clock() {
+            self.exact.insert(clock);
+        }
     }
 
     fn push(&mut self, version: Version, replaced: Option<u64>) {

@@ -81,4 +81,4 @@ fn random_seeds_keep_every_invariant() {
     }
 }
 
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 400;
