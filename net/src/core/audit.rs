@@ -11,6 +11,7 @@ pub(crate) struct Peer {
     pub(crate) incarnation: Incarnation,
     pub(crate) session: u64,
     pub(crate) state: MemberState,
+    pub(crate) hidden: bool,
     pub(crate) synced: bool,
 }
 
@@ -72,6 +73,7 @@ impl Member {
             incarnation: self.incarnation,
             session: self.session,
             state: self.state,
+            hidden: self.hidden,
             synced: self.is_synced(),
         }
     }

@@ -6,6 +6,9 @@ use super::member::{Member, MemberState};
 use headcount::{NodeId, NodeState};
 use std::time::Duration;
 
+/// A member that was down is shown after so long at the latest, even if it has not caught up.
+const SHOW_AFTER: Duration = Duration::from_secs(1);
+
 impl Core {
     /// A node that stood still (stopped, swapped out, its machine paused) has heard nobody meanwhile, which says nothing about
     /// them: every deadline moves by the time it lost.
@@ -22,17 +25,45 @@ impl Core {
         }
     }
 
-    /// Something came from a member in the session known.
-    pub(super) fn note_heard(&mut self, now: Time, node: NodeId) {
+    /// Something came from a member in the session known. One that was down is up again, but its entries stay hidden until it is
+    /// known what became of them: what went meanwhile has left once and is not to come back for a moment.
+    pub(super) fn note_heard(&mut self, now: Time, node: NodeId, out: &mut Output) {
         let Some(member) = self.members.get_mut(&node) else {
             return;
         };
         member.heard = now;
         self.replica.origin_heard(node);
-        if member.state != MemberState::Up {
-            member.state = MemberState::Up;
-            self.replica.origin_state(node, NodeState::Up);
-            self.version += 1;
+        if member.state == MemberState::Up {
+            return;
+        }
+        let was_down = member.state == MemberState::Down;
+        member.state = MemberState::Up;
+        self.version += 1;
+        if !was_down {
+            if !member.hidden {
+                self.replica.origin_state(node, NodeState::Up);
+            }
+            return;
+        }
+        member.show_by = now + SHOW_AFTER;
+        for lane in &mut member.lanes {
+            lane.confirmed = false;
+        }
+        // Its answer comes with a heartbeat that names every lane.
+        let addr = member.addr;
+        self.send_hello(Target::Node(addr), node, true, out);
+    }
+
+    /// Shows members that were down and have caught up, or have had their time.
+    fn show_returned(&mut self, now: Time) {
+        for (&node, member) in &mut self.members {
+            let is_heard = member.state != MemberState::Down;
+            if member.hidden && is_heard && (now >= member.show_by || member.has_caught_up()) {
+                member.hidden = false;
+                self.version += 1;
+                let suspect = member.state == MemberState::Suspect;
+                self.replica.origin_state(node, if suspect { NodeState::Suspect } else { NodeState::Up });
+            }
         }
     }
 
@@ -54,20 +85,27 @@ impl Core {
                 member.state = state;
                 self.version += 1;
                 match state {
-                    MemberState::Up => self.replica.origin_state(node, NodeState::Up),
-                    MemberState::Suspect => self.replica.origin_state(node, NodeState::Suspect),
                     MemberState::Down => {
                         self.stats.downs += 1;
+                        member.hidden = true;
                         member.probe_at = now + timing.probe_every;
                         aborts.extend(member.transfer);
-                        self.replica.origin_state(node, NodeState::Down)
+                        self.replica.origin_state(node, NodeState::Down);
                     }
-                };
+                    _ if member.hidden => {}
+                    MemberState::Up => {
+                        self.replica.origin_state(node, NodeState::Up);
+                    }
+                    MemberState::Suspect => {
+                        self.replica.origin_state(node, NodeState::Suspect);
+                    }
+                }
             } else if state == MemberState::Down && now >= member.probe_at {
                 member.probe_at = now + timing.probe_every;
                 probes.push((node, member.addr));
             }
         }
+        self.show_returned(now);
         for stream in aborts {
             self.fail_fetch(now, stream, out);
         }
@@ -104,6 +142,8 @@ impl Core {
         let transfer = member.transfer_at.filter(|_| idle).unwrap_or(Duration::MAX);
         let naks = member.lanes.iter().filter_map(|lane| lane.nak_at);
         let nak = if member.state == MemberState::Down { None } else { naks.min() };
-        judged.min(transfer).min(nak.unwrap_or(Duration::MAX))
+        let show =
+            if member.hidden && member.state != MemberState::Down { member.show_by } else { Duration::MAX };
+        judged.min(show).min(transfer).min(nak.unwrap_or(Duration::MAX))
     }
 }

@@ -13,6 +13,13 @@ pub(crate) type Time = Duration;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) struct StreamId(pub(crate) u64);
 
+impl StreamId {
+    /// A peer has connected, to be served.
+    pub(crate) fn is_incoming(self) -> bool {
+        self.0 % 2 == 1
+    }
+}
+
 /// Something that happened.
 #[derive(Debug)]
 pub(crate) enum Input<'a> {

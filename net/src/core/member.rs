@@ -35,6 +35,8 @@ pub(super) struct Lane {
     pub(super) target: u64,
     /// The owner's clock was heard since this life of it was met; until then a gap is not worth a request.
     pub(super) primed: bool,
+    /// The owner's clock was heard since the owner was last out of hearing.
+    pub(super) confirmed: bool,
     /// Only a snapshot helps.
     pub(super) needs_snapshot: bool,
     /// One was asked for.
@@ -90,6 +92,10 @@ pub(super) struct Member {
     pub(super) lanes: Vec<Lane>,
     pub(super) heard: Time,
     pub(super) state: MemberState,
+    /// Its entries are hidden: it was down, and what went meanwhile is not known yet.
+    pub(super) hidden: bool,
+    /// While it is heard and hidden: when it is shown at the latest.
+    pub(super) show_by: Time,
     pub(super) waiting_bytes: usize,
     /// The snapshot stream under way from it.
     pub(super) transfer: Option<StreamId>,
@@ -103,6 +109,11 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn is_synced(&self) -> bool {
         self.lanes.iter().all(Lane::is_synced)
+    }
+
+    /// Nothing that went while it was out of hearing is still held.
+    pub(super) fn has_caught_up(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.confirmed && lane.is_synced())
     }
 
     /// Asks for a snapshot of a lane, soon.

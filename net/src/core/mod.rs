@@ -228,7 +228,7 @@ impl Core {
             name: member.name.clone(),
             incarnation: member.incarnation,
             state: member.state,
-            synced: member.is_synced(),
+            synced: member.is_synced() && !member.hidden,
             addr: member.addr,
             heard: member.heard,
             lanes: u16::try_from(member.lanes.len()).unwrap_or(u16::MAX),

@@ -51,7 +51,7 @@ impl Core {
             return;
         }
         if self.members.get(&sender.node).is_some_and(|member| member.session == sender.session) {
-            self.note_heard(now, sender.node);
+            self.note_heard(now, sender.node, out);
         }
         // Made once, if anything of the datagram has to wait.
         let mut kept = None;
@@ -165,6 +165,8 @@ impl Core {
                     lanes: (0..hello.lanes).map(|_| Lane::default()).collect(),
                     heard: now,
                     state: MemberState::Up,
+                    hidden: false,
+                    show_by: now,
                     waiting_bytes: 0,
                     transfer: None,
                     transfer_at: None,
@@ -242,6 +244,7 @@ impl Core {
                 continue;
             };
             lane.target = lane.target.max(clock);
+            lane.confirmed = true;
             if !std::mem::replace(&mut lane.primed, true) {
                 self.version += 1;
                 if lane.clock < clock {

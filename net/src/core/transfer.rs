@@ -214,6 +214,7 @@ impl Core {
         };
         let lane = &mut member.lanes[usize::from(number)];
         lane.in_transfer = false;
+        lane.confirmed = true;
         lane.naks = 0;
         match held {
             Some(held) if held.condition == LaneCondition::Clean => {

@@ -17,7 +17,7 @@ pub(super) struct Connection {
     /// What is to be written, from `written` on.
     outgoing: Vec<u8>,
     written: usize,
-    /// The core has sent something, so it may have more.
+    /// The core has begun to serve, so it may have more.
     has_sent: bool,
     /// Close once everything is written.
     finishing: bool,
@@ -73,7 +73,11 @@ impl Connection {
 
     /// Whether the core should be asked for more.
     pub(super) fn wants_more(&self) -> bool {
-        self.has_sent && !self.finishing && self.writable && self.outgoing.len() - self.written < LOW_WATER
+        self.id.is_incoming()
+            && self.has_sent
+            && !self.finishing
+            && self.writable
+            && self.outgoing.len() - self.written < LOW_WATER
     }
 
     /// Writes what can be written now.

@@ -109,6 +109,7 @@ impl Process {
         let mut up = Vec::new();
         for peer in self.core.peers() {
             let state = match peer.state {
+                _ if peer.hidden => NodeState::Down,
                 MemberState::Up => NodeState::Up,
                 MemberState::Suspect => NodeState::Suspect,
                 MemberState::Down => NodeState::Down,
@@ -116,7 +117,7 @@ impl Process {
             if self.replica.state_of(peer.node) != Some(state) {
                 return breach("6", format!("n{} shows another state of {peer:?}", self.host));
             }
-            if peer.state != MemberState::Down {
+            if !peer.hidden {
                 up.push((peer.node, peer.incarnation));
             }
         }

@@ -236,7 +236,7 @@ impl Process {
     fn take_events(&mut self, oracle: &Oracle) -> Result<(), Breach> {
         let core = &self.core;
         let is_gone = |node: NodeId, life: Incarnation| {
-            core.peer(node).is_none_or(|peer| peer.incarnation != life || peer.state == MemberState::Down)
+            core.peer(node).is_none_or(|peer| peer.incarnation != life || peer.hidden)
         };
         while let Ok(event) = self.subscription.try_recv() {
             if let EventKind::Join(entry) | EventKind::Leave(entry) | EventKind::Update { new: entry, .. } =
