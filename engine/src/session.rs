@@ -60,11 +60,11 @@ impl Session {
         let draft = Draft::new(key, meta);
         self.tracker.waking(|wakes| {
             let mut owned = self.owned.lock();
-            self.check_room(&owned, 1)?;
+            let full = self.check_room(&owned, 1).err();
             let shard = self.tracker.shard_of(topic);
             let mut state = shard.write();
             let entries_max = self.tracker.config.shard_entries_max;
-            let tracked = state.track(self.id.0, topic, draft, entries_max, wakes);
+            let tracked = state.track(self.id.0, topic, draft, full, entries_max, wakes);
             let index = state.index;
             self.tracker.finish(shard, state, wakes);
             let (slot, dot) = tracked?;
@@ -117,7 +117,7 @@ impl Session {
                 let Some(pending) = batch.next_if(|pending| pending.shard == index) else {
                     break;
                 };
-                match state.track(self.id.0, &pending.topic, pending.draft, entries_max, wakes) {
+                match state.track(self.id.0, &pending.topic, pending.draft, None, entries_max, wakes) {
                     Ok((slot, dot)) => {
                         placed.push((state.index, slot));
                         refs[pending.at] = Some(dot);

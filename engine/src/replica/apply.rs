@@ -226,7 +226,7 @@ impl<'a> LaneWriter<'a> {
                 return Err(ApplyError::Malformed { what: "a birth is not before its clock" });
             }
         }
-        if clock != delta.hi || delta.lo >= delta.hi {
+        if clock != delta.hi {
             return Err(ApplyError::Malformed { what: "the clocks of a delta do not add up" });
         }
         Ok(())

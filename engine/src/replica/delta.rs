@@ -3,7 +3,7 @@
 //! A delta of `(lo, hi]` says for each clock what is still worth knowing when it is told: an entry that lives is told whole at
 //! the clock of its dot, as an `Update` if a receiver at `lo` has it already and as an `Add` otherwise; a removal is always
 //! told; a version that was replaced or removed since is skipped. So a delta costs what is alive, and a receiver that applied
-//! the deltas up to the owner's clock has exactly the owner's entries, however the clocks between were cut.
+//! the deltas up to the owner's clock, in the order in which they were told, has exactly the owner's entries, wherever they were cut.
 //!
 //! A delta that ends short of the lane's clock leaves out versions that are replaced behind its end, so a receiver there lacks
 //! entries that live. Until the clock at which it was told is passed, updates are therefore told as `Add`s.

@@ -64,7 +64,7 @@ pub(crate) struct LaneState {
     pub(super) digest: u64,
     pub(super) condition: LaneCondition,
     pub(super) transfer: Option<Transfer>,
-    /// As of when the newest snapshot was, whole or not, that brought anything.
+    /// As of when the newest snapshot was that began here, whole or not.
     pub(super) partial_as_of: u64,
     /// The origin's life is over; nothing more is applied.
     pub(super) retired: bool,

@@ -73,11 +73,13 @@ impl State {
         })
     }
 
+    /// Adds an entry. `full`: why the session may not have another, said only if it does not have this one already.
     pub(crate) fn track(
         &mut self,
         session: u64,
         topic: &[u8],
         draft: Draft,
+        full: Option<Error>,
         entries_max: usize,
         wakes: &mut Wakes,
     ) -> Result<(SlotId, EntryRef), Error> {
@@ -87,6 +89,9 @@ impl State {
         if let Some(slot) = self.find_own(session, topic, &draft.key) {
             let existing = Entry(Arc::clone(&self.store.slot(slot).record)).entry_ref();
             return Err(Error::AlreadyTracked { existing });
+        }
+        if let Some(full) = full {
+            return Err(full);
         }
         if self.store.len() >= entries_max {
             return Err(Error::Full { field: "shard_entries_max", max: entries_max });

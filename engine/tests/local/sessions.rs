@@ -217,3 +217,12 @@ fn r13_a_subscriber_sees_both_halves_of_a_track_and_untrack() {
         .collect();
     assert_eq!(refs, [dot, dot]);
 }
+
+#[test]
+fn t2_a_session_at_its_limit_is_told_that_it_has_the_key_already() {
+    let tracker = headcount::Config::default().session_entries_max(1).build().unwrap();
+    let session = tracker.session();
+    let existing = session.track("room", "alice", "").unwrap();
+    assert_eq!(session.track("room", "alice", ""), Err(Error::AlreadyTracked { existing }));
+    assert_eq!(session.track("room", "bob", ""), Err(Error::Full { field: "session_entries_max", max: 1 }));
+}
