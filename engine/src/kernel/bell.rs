@@ -11,8 +11,10 @@
 //!   the same lock before it notifies, so a ring between the look and the sleep cannot fall through.
 //!
 //! Orderings: the swap in `ring` is `AcqRel` and every look of the sleeper is at least `Acquire`: whatever was written
-//! before the ring is visible to a sleeper that saw it (pairs `ring` → `take`/`wait`). The Acquire half of the swap
-//! pairs with the compare-and-swap of `wait`, so that the ringer sees the waker that the sleeper left.
+//! before the ring is visible to a sleeper that saw it (pairs `ring` → `take`/`wait`). The ringer
+//! sees the waker that the sleeper left because both take its mutex: were the ringer's hold the earlier one, its swap would
+//! happen before the very compare-and-swap that it read from. The Acquire half of the swap is not needed for that; it is
+//! kept so that the argument does not rest on it.
 
 use crate::sync::{AtomicU32, Condvar, Mutex, Ordering};
 use std::task::Waker;
@@ -59,7 +61,7 @@ impl<const FAULT: u8> Bell<FAULT> {
     /// code runs under the lock.
     #[must_use]
     pub(crate) fn ring(&self) -> Option<Waker> {
-        // AcqRel: Release publishes what the caller did before; Acquire sees the waker of a sleeper. See the module.
+        // Release publishes what the caller did before, to the Acquire of the sleeper's looks. See the module.
         let old = match FAULT {
             fault::RING_RELAXED => self.state.swap(RUNG, Ordering::Relaxed),
             fault::RING_IN_TWO_STEPS => {
@@ -110,7 +112,8 @@ impl<const FAULT: u8> Bell<FAULT> {
         self.acknowledge() && FAULT != fault::TIMEOUT_TAKES_RING
     }
 
-    /// Leaves `waker` to be woken by the next ring. Returns false, leaving nothing, if somebody rang already.
+    /// Leaves `waker` to be woken by the next ring. Returns false if somebody rang already; the waker may then be kept until
+    /// the next one replaces it, and is not needed.
     pub(crate) fn register(&self, waker: &Waker) -> bool {
         if FAULT == fault::WAKER_AFTER_STATE {
             let quiet = self.announce();
@@ -127,7 +130,7 @@ impl<const FAULT: u8> Bell<FAULT> {
             self.state.store(WAITING, Ordering::Release);
             return true;
         }
-        // Release: pairs with the Acquire half of `ring`, which must see the waker left before. Acquire on failure:
+        // Release: orders the waker left before the state that makes a ringer look for it. Acquire on failure:
         // the ring that came first published something. WAITING already: a waker left earlier and still wanted.
         match self.state.compare_exchange(IDLE, WAITING, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => true,
