@@ -232,6 +232,12 @@ impl NodeProcess {
         self.process.0.try_wait()
     }
 
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Kills it (SIGKILL): no chance to say goodbye. Returns at once; the process is waited for on drop.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ mod support;
 
 use headcount_tools::process::{NodeProcess, ProcessError, Ready};
 use std::net::{Ipv4Addr, UdpSocket};
-use support::{Person, Site, patience, until};
+use support::{Person, Site, patience, signal, until};
 
 /// Waits until both know each other in full.
 fn meet(one: &mut Person, other: &mut Person) {
@@ -57,6 +57,31 @@ fn what_joins_on_one_node_is_listed_on_the_other_and_leaves_when_that_is_killed(
     let nodes = bob.lines("NODES");
     assert!(nodes.iter().any(|node| node.starts_with(&format!("NODE web-1 {node_id} down "))), "{nodes:?}");
     until("the log", || web2.said().contains("web-1 is down"));
+}
+
+#[test]
+fn r5_a_node_that_stands_still_leaves_and_comes_back_with_the_same_refs() {
+    let site = Site::new();
+    let (web1, web2) = two(&site);
+    let (mut alice, mut bob) = (Person::of(&web1), Person::of(&web2));
+    meet(&mut alice, &mut bob);
+    assert_eq!(bob.lines("WATCH room:1"), [""; 0]);
+    let own = bob.ok("JOIN room:1 bob");
+    assert_eq!(bob.event(), "EVENT FIRST room:1");
+    assert_eq!(bob.event(), format!(r#"EVENT JOIN room:1 bob web-2 {own} """#));
+    let joined = alice.ok("JOIN room:1 alice hi");
+    assert_eq!(bob.event(), format!("EVENT JOIN room:1 alice web-1 {joined} hi"));
+
+    signal(web1.id(), "-STOP");
+    assert_eq!(bob.event(), format!("EVENT LEAVE room:1 alice web-1 {joined} hi"));
+    signal(web1.id(), "-CONT");
+    assert_eq!(bob.event(), format!("EVENT JOIN room:1 alice web-1 {joined} hi"));
+
+    // The one that stood still has heard nobody meanwhile, and took nobody for dead.
+    alice.until_ok("COUNT room:1", "2");
+    assert_eq!(alice.stat("net.downs"), 0);
+    assert!(alice.stat("net.pauses") > 0);
+    assert!(!web1.said().contains("web-2 is down"), "{}", web1.said());
 }
 
 #[test]

@@ -58,9 +58,14 @@ impl Guarded {
     }
 
     pub(crate) fn interrupt(&self) {
-        let signalled = Command::new("kill").args(["-INT", &self.0.id().to_string()]).status();
-        assert!(signalled.expect("there is a kill command").success());
+        signal(self.0.id(), "-INT");
     }
+}
+
+/// Sends a signal to a process that the test has started.
+pub(crate) fn signal(process: u32, signal: &str) {
+    let signalled = Command::new("kill").args([signal, &process.to_string()]).status();
+    assert!(signalled.expect("there is a kill command").success());
 }
 
 impl Drop for Guarded {
