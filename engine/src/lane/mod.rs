@@ -4,6 +4,7 @@ mod log;
 
 pub(crate) use log::{Logged, OperationLog};
 
+use crate::replica::LaneSummary;
 use crate::sync::AtomicU64;
 use std::collections::BTreeMap;
 
@@ -30,6 +31,11 @@ impl OwnLane {
             log: OperationLog::new(log_max),
             cut_as_of: AtomicU64::new(0),
         }
+    }
+
+    /// Clock, count and digest.
+    pub(crate) fn summary(&self) -> LaneSummary {
+        LaneSummary { clock: self.clock, count: self.by_dot.len() as u64, digest: self.digest }
     }
 
     /// The next operation's clock.

@@ -84,7 +84,7 @@ pub(super) struct Told<'a> {
 
 impl<'a> LaneWriter<'a> {
     /// Locks a lane of an origin, if that life of it is the one known.
-    pub(super) fn open(
+    fn open(
         inner: &'a Inner,
         origin: &'a Origin,
         incarnation: Incarnation,
@@ -296,9 +296,20 @@ impl Replica {
         incarnation: Incarnation,
         delta: &DeltaView<'_>,
     ) -> Result<u64, ApplyError> {
+        self.on_lane(node, incarnation, delta.lane, |writer| writer.apply(delta))
+    }
+
+    /// Changes a lane of another node, if that life of it is the one known.
+    pub(super) fn on_lane<R>(
+        &self,
+        node: NodeId,
+        incarnation: Incarnation,
+        lane: u16,
+        change: impl FnOnce(&mut LaneWriter<'_>) -> Result<R, ApplyError>,
+    ) -> Result<R, ApplyError> {
         let inner = self.inner();
         let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
-        inner.waking(|wakes| LaneWriter::open(inner, &origin, incarnation, delta.lane, wakes)?.apply(delta))
+        inner.waking(|wakes| change(&mut LaneWriter::open(inner, &origin, incarnation, lane, wakes)?))
     }
 
     /// A lane of another node as it is held here.

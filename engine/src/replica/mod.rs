@@ -140,14 +140,7 @@ impl Replica {
     /// Clock, count and digest of an own lane at one instant.
     #[must_use]
     pub fn lane_summary(&self, lane: u16) -> LaneSummary {
-        self.shard(lane).map_or_else(LaneSummary::default, |shard| {
-            let state = shard.read();
-            LaneSummary {
-                clock: state.lane.clock,
-                count: state.lane.by_dot.len() as u64,
-                digest: state.lane.digest,
-            }
-        })
+        self.shard(lane).map_or_else(LaneSummary::default, |shard| shard.read().lane.summary())
     }
 
     /// Sets what is called, on the writer's thread and outside any lock, when an own lane has moved after

@@ -51,14 +51,9 @@ impl Replica {
     #[must_use]
     pub fn snapshot(&self, lane: u16) -> Option<LaneSnapshot> {
         let state = self.shard(lane)?.read();
-        let summary = LaneSummary {
-            clock: state.lane.clock,
-            count: state.lane.by_dot.len() as u64,
-            digest: state.lane.digest,
-        };
         let slots = state.lane.by_dot.values().rev();
         let entries = slots.map(|&slot| Entry(Arc::clone(&state.store.slot(slot).record))).collect();
-        Some(LaneSnapshot { lane, summary, entries })
+        Some(LaneSnapshot { lane, summary: state.lane.summary(), entries })
     }
 
     /// The base from which a snapshot of another node's lane is to be asked for: the clock held, or 0 if the lane has diverged.
@@ -80,9 +75,7 @@ impl Replica {
         base: u64,
         as_of: u64,
     ) -> Result<(), ApplyError> {
-        let inner = self.inner();
-        let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
-        inner.waking(|wakes| LaneWriter::open(inner, &origin, incarnation, lane, wakes)?.begin(base, as_of))
+        self.on_lane(node, incarnation, lane, |writer| writer.begin(base, as_of))
     }
 
     /// Applies the next chunk: of the dots in `(lo, hi]`, exactly these are alive. Items are in strictly descending order.
@@ -97,10 +90,7 @@ impl Replica {
         (lo, hi): (u64, u64),
         items: &[SnapshotItem<'_>],
     ) -> Result<(), ApplyError> {
-        let inner = self.inner();
-        let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
-        inner.waking(|wakes| {
-            let mut writer = LaneWriter::open(inner, &origin, incarnation, lane, wakes)?;
+        self.on_lane(node, incarnation, lane, |writer| {
             let applied = writer.chunk(lo, hi, items);
             if applied.is_err() {
                 writer.abort();
@@ -122,9 +112,7 @@ impl Replica {
         count: u64,
         digest: u64,
     ) -> Result<u64, ApplyError> {
-        let inner = self.inner();
-        let origin = inner.origins.get(node).ok_or(ApplyError::UnknownOrigin)?;
-        inner.waking(|wakes| LaneWriter::open(inner, &origin, incarnation, lane, wakes)?.end(count, digest))
+        self.on_lane(node, incarnation, lane, |writer| writer.end(count, digest))
     }
 
     /// Aborts a snapshot: the clock stays, what came stays, and the lane needs another snapshot.

@@ -3,7 +3,7 @@
 use super::Core;
 use super::io::{Output, StreamAction, Target, Time};
 use super::member::{Member, MemberState};
-use headcount::{NodeId, NodeState};
+use headcount::NodeId;
 use std::time::Duration;
 
 /// A member that was down is shown after so long at the latest, even if it has not caught up.
@@ -40,9 +40,7 @@ impl Core {
         member.state = MemberState::Up;
         self.version += 1;
         if !was_down {
-            if !member.hidden {
-                self.replica.origin_state(node, NodeState::Up);
-            }
+            self.replica.origin_state(node, member.shown());
             return;
         }
         member.show_by = now + SHOW_AFTER;
@@ -61,8 +59,7 @@ impl Core {
             if member.hidden && is_heard && (now >= member.show_by || member.has_caught_up()) {
                 member.hidden = false;
                 self.version += 1;
-                let suspect = member.state == MemberState::Suspect;
-                self.replica.origin_state(node, if suspect { NodeState::Suspect } else { NodeState::Up });
+                self.replica.origin_state(node, member.shown());
             }
         }
     }
@@ -84,22 +81,13 @@ impl Core {
             } else if state != member.state {
                 member.state = state;
                 self.version += 1;
-                match state {
-                    MemberState::Down => {
-                        self.stats.downs += 1;
-                        member.hidden = true;
-                        member.probe_at = now + timing.probe_every;
-                        aborts.extend(member.transfer);
-                        self.replica.origin_state(node, NodeState::Down);
-                    }
-                    _ if member.hidden => {}
-                    MemberState::Up => {
-                        self.replica.origin_state(node, NodeState::Up);
-                    }
-                    MemberState::Suspect => {
-                        self.replica.origin_state(node, NodeState::Suspect);
-                    }
+                if state == MemberState::Down {
+                    self.stats.downs += 1;
+                    member.hidden = true;
+                    member.probe_at = now + timing.probe_every;
+                    aborts.extend(member.transfer);
                 }
+                self.replica.origin_state(node, member.shown());
             } else if state == MemberState::Down && now >= member.probe_at {
                 member.probe_at = now + timing.probe_every;
                 probes.push((node, member.addr));
@@ -119,15 +107,23 @@ impl Core {
 
     /// Forgets a member and everything of it.
     pub(super) fn drop_member(&mut self, node: NodeId, out: &mut Output) {
-        if let Some(member) = self.members.remove(&node) {
-            if let Some(stream) = member.transfer {
-                self.fetches.remove(&stream);
-                out.streams.push((stream, StreamAction::Abort));
-            }
+        if self.take_member(node, out) {
             self.replica.forget(node);
             self.purging = true;
             self.version += 1;
         }
+    }
+
+    /// Removes a member and ends the stream from it. False if there is no such member.
+    pub(super) fn take_member(&mut self, node: NodeId, out: &mut Output) -> bool {
+        let Some(member) = self.members.remove(&node) else {
+            return false;
+        };
+        if let Some(stream) = member.transfer {
+            self.fetches.remove(&stream);
+            out.streams.push((stream, StreamAction::Abort));
+        }
+        true
     }
 
     /// When the next of a member's deadlines is.

@@ -1,7 +1,7 @@
 //! A member: another node as this one hears it, and where this one is in each of its lanes.
 
 use super::io::{StreamId, Time};
-use headcount::{Incarnation, NodeId};
+use headcount::{Incarnation, NodeId, NodeState};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -109,6 +109,16 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn is_synced(&self) -> bool {
         self.lanes.iter().all(Lane::is_synced)
+    }
+
+    /// What the application is shown of it.
+    pub(super) fn shown(&self) -> NodeState {
+        match self.state {
+            MemberState::Down => NodeState::Down,
+            _ if self.hidden => NodeState::Down,
+            MemberState::Up => NodeState::Up,
+            MemberState::Suspect => NodeState::Suspect,
+        }
     }
 
     /// Nothing that went while it was out of hearing is still held.

@@ -118,7 +118,7 @@ impl Core {
             members: BTreeMap::new(),
             farewells: VecDeque::new(),
             asked: BTreeMap::new(),
-            own: send::OwnLanes::new(lanes, now),
+            own: send::OwnLanes::new(lanes),
             ring: Ring::new(lanes, &settings.limits),
             fetches: BTreeMap::new(),
             serves: BTreeMap::new(),
@@ -248,7 +248,7 @@ impl Core {
         self.take_incarnation();
         self.phase = Phase::Live;
         self.announce = ANNOUNCE_AT.iter().map(|&after| now + after).collect();
-        self.own.restart(&self.replica, now);
+        self.own.restart(&self.replica);
         self.announce_if_due(now, out);
         self.heartbeat_at = now;
         self.version += 1;

@@ -115,8 +115,7 @@ impl Core {
             self.jump_above(now, known, out);
         }
         if !joining {
-            let life = Incarnation::from_u64(hello.incarnation);
-            let Some(is_new) = self.learn(now, sender, life, hello, out) else {
+            let Some(is_new) = self.learn(now, sender, hello, out) else {
                 return;
             };
             if is_new {
@@ -134,10 +133,10 @@ impl Core {
         &mut self,
         now: Time,
         sender: Sender,
-        life: Incarnation,
         hello: &wire::Hello<'_>,
         out: &mut Output,
     ) -> Option<bool> {
+        let life = Incarnation::from_u64(hello.incarnation);
         if self.has_said_goodbye(sender.node, life) {
             self.stats.stale += 1;
             return None;
@@ -151,10 +150,7 @@ impl Core {
                 None
             }
             Ok(_) => {
-                if let Some(stream) = self.members.remove(&sender.node).and_then(|old| old.transfer) {
-                    self.fetches.remove(&stream);
-                    out.streams.push((stream, super::StreamAction::Abort));
-                }
+                self.take_member(sender.node, out);
                 let member = Member {
                     node: sender.node,
                     name: hello.name.to_owned(),
@@ -180,10 +176,7 @@ impl Core {
                 Some(true)
             }
             Err(OriginError::Stale { highest }) => {
-                self.stats.stale += 1;
-                let mut body = Vec::new();
-                wire::IncReject { target_node: sender.node.0, highest: highest.to_u64() }.put(&mut body);
-                self.send(Target::Node(sender.addr), &body, out);
+                self.reject(sender, highest, out);
                 None
             }
             Err(_) => {
@@ -191,6 +184,14 @@ impl Core {
                 None
             }
         }
+    }
+
+    /// Tells a node that speaks in an old life of the highest one known.
+    fn reject(&mut self, sender: Sender, highest: Incarnation, out: &mut Output) {
+        self.stats.stale += 1;
+        let mut body = Vec::new();
+        wire::IncReject { target_node: sender.node.0, highest: highest.to_u64() }.put(&mut body);
+        self.send(Target::Node(sender.addr), &body, out);
     }
 
     /// Asks a node that speaks in an unknown session who it is.
@@ -226,10 +227,7 @@ impl Core {
         }
         if let Some(highest) = self.replica.highest_incarnation(sender.node).filter(|&highest| highest > life)
         {
-            self.stats.stale += 1;
-            let mut body = Vec::new();
-            wire::IncReject { target_node: sender.node.0, highest: highest.to_u64() }.put(&mut body);
-            self.send(Target::Node(sender.addr), &body, out);
+            self.reject(sender, highest, out);
             return;
         }
         if !self.speaker(now, sender, out) {

@@ -37,7 +37,7 @@ pub(super) struct OwnLanes {
 }
 
 impl OwnLanes {
-    pub(super) fn new(lanes: u16, _now: Time) -> Self {
+    pub(super) fn new(lanes: u16) -> Self {
         let lanes = usize::from(lanes);
         Self {
             sent: vec![0; lanes],
@@ -51,8 +51,8 @@ impl OwnLanes {
     }
 
     /// Begins a life: what is there already is for snapshots, what comes from now on is told.
-    pub(super) fn restart(&mut self, replica: &Replica, now: Time) {
-        *self = Self::new(replica.lanes(), now);
+    pub(super) fn restart(&mut self, replica: &Replica) {
+        *self = Self::new(replica.lanes());
         for (lane, sent) in (0..).zip(&mut self.sent) {
             *sent = replica.lane_clock(lane);
         }
@@ -111,7 +111,7 @@ impl Core {
         }
         if self.own.tail_at.is_some_and(|at| now >= at) {
             self.own.tail_at = None;
-            self.send_heartbeat(now, out);
+            self.send_heartbeat(out);
         }
     }
 
@@ -162,7 +162,7 @@ impl Core {
         if self.heartbeats.is_multiple_of(FULL_HEARTBEAT_EVERY) {
             self.own.all_moved();
         }
-        self.send_heartbeat(now, out);
+        self.send_heartbeat(out);
         // Give or take a tenth, so that nodes do not fall into step.
         let every = self.settings.timing.heartbeat;
         self.heartbeat_at = now + every - every / 10 + self.rng.time_below(every / 5);
@@ -176,7 +176,7 @@ impl Core {
         }
     }
 
-    fn send_heartbeat(&mut self, _now: Time, out: &mut Output) {
+    fn send_heartbeat(&mut self, out: &mut Output) {
         let lanes = self.replica.lanes();
         let mut clocks = Vec::new();
         let mut room = CLOCK_BYTES_PER_HEARTBEAT;
