@@ -27,6 +27,7 @@ pub struct Config {
     pub(crate) lane_log_max: usize,
     pub(crate) origins_max: usize,
     pub(crate) origin_entries_max: usize,
+    pub(crate) memory_max: usize,
 }
 
 impl Default for Config {
@@ -44,6 +45,7 @@ impl Default for Config {
             lane_log_max: 8192,
             origins_max: 1024,
             origin_entries_max: 1 << 26,
+            memory_max: 1 << 34,
         }
     }
 }
@@ -92,7 +94,7 @@ impl Config {
         self
     }
 
-    /// Most entries of one shard, this node's and other nodes' together, 1..=2³¹. Default 2²⁴. A topic lives in one
+    /// Most entries of one shard, this node's and other nodes' together, 1..=2²⁷. Default 2²⁴. A topic lives in one
     /// shard, so this bounds a topic too.
     #[must_use]
     pub fn shard_entries_max(mut self, entries: usize) -> Self {
@@ -116,7 +118,7 @@ impl Config {
         self
     }
 
-    /// Most other nodes known at once, 1..=65,536. Default 1024.
+    /// Most other nodes known at once, 1..=32,768. Default 1024.
     #[must_use]
     pub fn origins_max(mut self, nodes: usize) -> Self {
         self.origins_max = nodes;
@@ -127,6 +129,16 @@ impl Config {
     #[must_use]
     pub fn origin_entries_max(mut self, entries: usize) -> Self {
         self.origin_entries_max = entries;
+        self
+    }
+
+    /// Most bytes of memory for entries, topics and their indexes, 2²⁴..=2³⁶. Default 2³⁴ (16 GiB), some 140 million entries. So
+    /// much address space is reserved when the tracker is built, rounded up to a power of two; memory is used only as entries come, and
+    /// given back in units of 2 MiB. What does not fit is refused with [`Error::Full`](crate::Error::Full). Where the system does not grant
+    /// so much address space, half as much is asked for until it does.
+    #[must_use]
+    pub fn memory_max(mut self, bytes: usize) -> Self {
+        self.memory_max = bytes;
         self
     }
 
@@ -146,11 +158,12 @@ impl Config {
             ("key_len_max", self.key_len_max, 0, 65_535),
             ("meta_len_max", self.meta_len_max, 0, 65_535),
             ("session_entries_max", self.session_entries_max, 1, 1 << 32),
-            ("shard_entries_max", self.shard_entries_max, 1, 1 << 31),
+            ("shard_entries_max", self.shard_entries_max, 1, 1 << 27),
             ("subscription_queue_max", self.subscription_queue_max, 1, 1 << 24),
             ("lane_log_max", self.lane_log_max, 16, 1 << 24),
-            ("origins_max", self.origins_max, 1, 65_536),
+            ("origins_max", self.origins_max, 1, 32_768),
             ("origin_entries_max", self.origin_entries_max, 1, 1 << 32),
+            ("memory_max", self.memory_max, 1 << 24, 1 << 36),
         ];
         for (field, value, min, max) in bounded {
             let value = value as u64;

@@ -1,7 +1,9 @@
 //! Names of things: nodes, their lives, sessions, topics, and the dot that names one version of one entry.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::sync::Arc;
 
@@ -101,57 +103,104 @@ impl fmt::Display for EntryRef {
 }
 
 /// The name of a topic: arbitrary bytes, cheap to clone.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Topic(Arc<[u8]>);
+#[derive(Clone)]
+pub struct Topic(Name);
+
+/// Bytes of a name that lie in the topic itself, so that a reader that makes one writes to no line that others read.
+const NAME_INLINE_MAX: usize = 22;
+
+#[derive(Clone)]
+enum Name {
+    Inline(u8, [u8; NAME_INLINE_MAX]),
+    Shared(Arc<[u8]>),
+}
+
+const _: () = assert!(size_of::<Topic>() == 24);
 
 impl Topic {
     /// The bytes of the name.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Name::Inline(len, bytes) => &bytes[..usize::from(*len)],
+            Name::Shared(bytes) => bytes,
+        }
     }
 
     /// The name as text, with a replacement character where it is not UTF-8.
     #[must_use]
     pub fn as_str_lossy(&self) -> Cow<'_, str> {
-        String::from_utf8_lossy(&self.0)
+        String::from_utf8_lossy(self.as_bytes())
     }
 }
 
 impl Deref for Topic {
     type Target = [u8];
     fn deref(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
 impl AsRef<[u8]> for Topic {
     fn as_ref(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
 impl From<&[u8]> for Topic {
     fn from(name: &[u8]) -> Self {
-        Self(name.into())
+        let mut bytes = [0; NAME_INLINE_MAX];
+        match (bytes.get_mut(..name.len()), u8::try_from(name.len())) {
+            (Some(inline), Ok(len)) => {
+                inline.copy_from_slice(name);
+                Self(Name::Inline(len, bytes))
+            }
+            _ => Self(Name::Shared(name.into())),
+        }
+    }
+}
+
+impl PartialEq for Topic {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for Topic {}
+
+impl PartialOrd for Topic {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Topic {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for Topic {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 
 impl From<&str> for Topic {
     fn from(name: &str) -> Self {
-        Self(name.as_bytes().into())
+        Self::from(name.as_bytes())
     }
 }
 
 impl PartialEq<str> for Topic {
     fn eq(&self, other: &str) -> bool {
-        *self.0 == *other.as_bytes()
+        self.as_bytes() == other.as_bytes()
     }
 }
 
 impl PartialEq<&str> for Topic {
     fn eq(&self, other: &&str) -> bool {
-        *self.0 == *other.as_bytes()
+        self.as_bytes() == other.as_bytes()
     }
 }
 

@@ -16,7 +16,7 @@ use std::task::Waker;
 type EntryName = (OriginIx, u16, u64);
 
 fn name_of(entry: &Entry) -> EntryName {
-    (entry.0.origin, entry.0.lane, entry.0.birth)
+    (entry.facts().origin, entry.facts().lane, entry.facts().birth)
 }
 
 /// See the module's documentation.

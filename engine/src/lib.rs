@@ -52,6 +52,8 @@ mod id;
 mod inbox;
 mod kernel;
 mod lane;
+mod memory;
+mod owned;
 pub mod replica;
 mod session;
 mod shard;
@@ -62,7 +64,7 @@ mod tracker;
 mod view;
 
 pub use config::Config;
-pub use entry::Entry;
+pub use entry::{Entry, EntryView};
 pub use error::{ConfigError, Error};
 pub use event::{Event, EventKind};
 pub use id::{EntryRef, Incarnation, NodeId, SessionId, Topic};

@@ -1,26 +1,40 @@
 //! Sessions: who owns an entry.
 
-use crate::shard::{Draft, Wakes};
+use crate::owned::Owned;
+use crate::shard::{Joining, NameHash, Reader, SlotId, Wakes};
 use crate::sync::{Arc, Mutex};
 use crate::tracker::Inner;
 use crate::{Entry, EntryRef, Error, SessionId};
-use ahash::RandomState;
-use std::collections::HashSet;
 use std::fmt;
 
 /// Operations that one lock of a shard covers in a batch.
 const BATCH_PER_LOCK: usize = 64;
 
-/// Where an own entry is: shard and slot.
-type Place = (u16, u32);
-type Owned = HashSet<Place, RandomState>;
-
-/// An entry of a batch, the `at`-th given.
+/// An entry of a batch, the `at`-th given, with its bytes in the batch's buffer.
 struct Pending {
-    shard: usize,
+    shard: u16,
     at: usize,
-    topic: Box<[u8]>,
-    draft: Draft,
+    name: NameHash,
+    key_hash: u32,
+    content: u64,
+    start: usize,
+    lens: [usize; 3],
+}
+
+/// Entries of a batch, and all their bytes one after the other.
+#[derive(Default)]
+struct Batch {
+    pending: Vec<Pending>,
+    bytes: Vec<u8>,
+}
+
+impl Pending {
+    fn joining<'a>(&self, bytes: &'a [u8]) -> Joining<'a> {
+        let [topic, key, meta] = self.lens;
+        let (topic, rest) = bytes[self.start..self.start + topic + key + meta].split_at(topic);
+        let (key, meta) = rest.split_at(key);
+        Joining { topic, name: self.name, key, key_hash: self.key_hash, meta, content: self.content }
+    }
 }
 
 /// The owner of entries, usually one connection. Dropping it makes all of them leave, on a panic too.
@@ -57,18 +71,17 @@ impl Session {
     ) -> Result<EntryRef, Error> {
         let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
         self.tracker.check_lens(topic, key, meta)?;
-        let draft = Draft::new(key, meta);
+        let joining = self.tracker.joining(topic, key, meta);
         self.tracker.waking(|wakes| {
             let mut owned = self.owned.lock();
             let full = self.check_room(&owned, 1).err();
-            let shard = self.tracker.shard_of(topic);
-            let mut state = shard.write();
+            let shard = self.tracker.shard_of(joining.name);
+            let mut state = shard.lock();
             let entries_max = self.tracker.config.shard_entries_max;
-            let tracked = state.track(self.id.0, topic, draft, full, entries_max, wakes);
-            let index = state.index;
+            let tracked = state.track(self.id.0, &joining, full, entries_max, wakes);
             self.tracker.finish(shard, state, wakes);
             let (slot, dot) = tracked?;
-            owned.insert((index, slot));
+            owned.insert(slot);
             Ok(dot)
         })
     }
@@ -89,52 +102,55 @@ impl Session {
         M: AsRef<[u8]>,
     {
         // Everything of the caller's is copied here: its code runs under no lock, and may panic.
-        let mut batch = Vec::new();
+        let mut batch = Batch::default();
         for (at, (topic, key, meta)) in entries.into_iter().enumerate() {
             let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
             self.tracker.check_lens(topic, key, meta)?;
-            let shard = self.tracker.shard_index(topic);
-            batch.push(Pending { shard, at, topic: topic.into(), draft: Draft::new(key, meta) });
+            let Joining { name, key_hash, content, .. } = self.tracker.joining(topic, key, meta);
+            let (start, lens) = (batch.bytes.len(), [topic.len(), key.len(), meta.len()]);
+            [topic, key, meta].iter().for_each(|part| batch.bytes.extend_from_slice(part));
+            let shard = self.tracker.commons.shard_of(name);
+            batch.pending.push(Pending { shard, at, name, key_hash, content, start, lens });
         }
-        batch.sort_unstable_by_key(|pending| (pending.shard, pending.at));
-        self.tracker.waking(|wakes| self.track_batch(batch, wakes))
+        batch.pending.sort_unstable_by_key(|pending| (pending.shard, pending.at));
+        self.tracker.waking(|wakes| self.track_batch(&batch, wakes))
     }
 
-    fn track_batch(&self, batch: Vec<Pending>, wakes: &mut Wakes) -> Result<Vec<EntryRef>, Error> {
+    fn track_batch(&self, batch: &Batch, wakes: &mut Wakes) -> Result<Vec<EntryRef>, Error> {
         let mut owned = self.owned.lock();
-        self.check_room(&owned, batch.len())?;
+        self.check_room(&owned, batch.pending.len())?;
         let entries_max = self.tracker.config.shard_entries_max;
-        let mut placed: Vec<Place> = Vec::with_capacity(batch.len());
-        let mut refs = vec![None; batch.len()];
+        let mut placed: Vec<SlotId> = Vec::with_capacity(batch.pending.len());
+        let mut refs = vec![None; batch.pending.len()];
         let mut failed = None;
-        let mut batch = batch.into_iter().peekable();
-        while failed.is_none()
-            && let Some(index) = batch.peek().map(|pending| pending.shard)
-        {
-            let shard = &self.tracker.shards[index];
-            let mut state = shard.write();
-            for _ in 0..BATCH_PER_LOCK {
-                let Some(pending) = batch.next_if(|pending| pending.shard == index) else {
-                    break;
-                };
-                match state.track(self.id.0, &pending.topic, pending.draft, None, entries_max, wakes) {
-                    Ok((slot, dot)) => {
-                        placed.push((state.index, slot));
-                        refs[pending.at] = Some(dot);
-                    }
-                    Err(error) => {
-                        failed = Some(error);
-                        break;
+        for group in batch.pending.chunk_by(|a, b| a.shard == b.shard) {
+            for part in group.chunks(BATCH_PER_LOCK) {
+                let shard = &self.tracker.shards[usize::from(part[0].shard)];
+                // Their buckets are on their way while the lock is waited for.
+                for pending in part {
+                    self.tracker.commons.prefetch(pending.shard, pending.key_hash);
+                }
+                let mut state = shard.lock();
+                for pending in part {
+                    match state.track(self.id.0, &pending.joining(&batch.bytes), None, entries_max, wakes) {
+                        Ok((slot, dot)) => {
+                            placed.push(slot);
+                            refs[pending.at] = Some(dot);
+                        }
+                        Err(error) => {
+                            failed = Some(error);
+                            break;
+                        }
                     }
                 }
+                self.tracker.finish(shard, state, wakes);
+                if let Some(error) = failed {
+                    self.leave(placed, wakes);
+                    return Err(error);
+                }
             }
-            self.tracker.finish(shard, state, wakes);
         }
-        if let Some(error) = failed {
-            self.leave(placed, wakes);
-            return Err(error);
-        }
-        owned.extend(placed);
+        placed.into_iter().for_each(|slot| owned.insert(slot));
         Ok(refs.into_iter().flatten().collect())
     }
 
@@ -176,18 +192,19 @@ impl Session {
     ) -> Result<EntryRef, Error> {
         let (topic, key) = (topic.as_ref(), key.as_ref());
         self.tracker.check_lens(topic, key, &[])?;
+        let name = self.tracker.commons.hash_name(topic);
         loop {
             let entry = {
-                let state = self.tracker.shard_of(topic).read();
+                let state = self.tracker.shard_of(name).lock();
                 if state.closed {
                     return Err(Error::Shutdown);
                 }
-                let slot = state.find_own(self.id.0, topic, key).ok_or(Error::NotTracked)?;
-                Entry(Arc::clone(&state.store.slot(slot).record))
+                let slot = state.find_own(self.id.0, topic, name, key).ok_or(Error::NotTracked)?;
+                state.entry(slot)
             };
             let meta = meta(&entry);
             self.tracker.check_lens(topic, key, meta.as_ref())?;
-            if let Some(dot) = self.revise(topic, key, meta.as_ref(), Some(entry.0.clock))? {
+            if let Some(dot) = self.revise(topic, key, meta.as_ref(), Some(entry.facts().clock))? {
                 return Ok(dot);
             }
         }
@@ -200,14 +217,18 @@ impl Session {
         meta: &[u8],
         expected: Option<u64>,
     ) -> Result<Option<EntryRef>, Error> {
-        let draft = Draft::new(key, meta);
+        let joining = self.tracker.joining(topic, key, meta);
         self.tracker.waking(|wakes| {
-            let _turn = self.owned.lock();
-            let shard = self.tracker.shard_of(topic);
-            let mut state = shard.write();
-            let updated = state.update(self.id.0, topic, draft, expected, wakes);
+            let mut owned = self.owned.lock();
+            let shard = self.tracker.shard_of(joining.name);
+            let mut state = shard.lock();
+            let updated = state.update(self.id.0, &joining, expected, wakes);
             self.tracker.finish(shard, state, wakes);
-            updated
+            Ok(updated?.map(|(old, new, dot)| {
+                owned.remove(old);
+                owned.insert(new);
+                dot
+            }))
         })
     }
 
@@ -217,17 +238,18 @@ impl Session {
     /// [`Error::Shutdown`].
     pub fn untrack(&self, topic: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<bool, Error> {
         let (topic, key) = (topic.as_ref(), key.as_ref());
+        let name = self.tracker.commons.hash_name(topic);
         self.tracker.waking(|wakes| {
             let mut owned = self.owned.lock();
-            let shard = self.tracker.shard_of(topic);
-            let mut state = shard.write();
+            let shard = self.tracker.shard_of(name);
+            let mut state = shard.lock();
             if state.closed {
                 return Err(Error::Shutdown);
             }
-            let found = state.find_own(self.id.0, topic, key);
+            let found = state.find_own(self.id.0, topic, name, key);
             if let Some(slot) = found {
                 state.untrack(slot, wakes);
-                owned.remove(&(state.index, slot));
+                owned.remove(slot);
             }
             self.tracker.finish(shard, state, wakes);
             Ok(found.is_some())
@@ -243,23 +265,23 @@ impl Session {
         let topic = topic.as_ref();
         self.tracker.waking(|wakes| {
             let mut owned = self.owned.lock();
-            let places: Vec<Place> = {
-                let index = self.tracker.shard_index(topic);
-                let state = self.tracker.shards[index].read();
+            let slots: Vec<SlotId> = {
+                let name = self.tracker.commons.hash_name(topic);
+                let state = self.tracker.shard_of(name).lock();
                 if state.closed {
                     return Err(Error::Shutdown);
                 }
-                let Some(topic) = state.find_topic(topic) else {
+                let Some(record) = state.find_topic(topic, name) else {
                     return Ok(0);
                 };
-                let here = owned.iter().filter(|&&(shard, _)| usize::from(shard) == index);
-                here.filter(|&&(_, slot)| state.store.slot(slot).topic == topic).copied().collect()
+                let topic = state.store.topics.get(record).id;
+                owned.iter().filter(|&slot| self.tracker.commons.topic_of(slot) == topic).collect()
             };
-            for place in &places {
-                owned.remove(place);
+            for &slot in &slots {
+                owned.remove(slot);
             }
-            let count = places.len();
-            self.leave(places, wakes);
+            let count = slots.len();
+            self.leave(slots, wakes);
             Ok(count)
         })
     }
@@ -274,9 +296,9 @@ impl Session {
             if self.tracker.is_shutdown() {
                 return Err(Error::Shutdown);
             }
-            let places: Vec<Place> = owned.drain().collect();
-            let count = places.len();
-            self.leave(places, wakes);
+            let slots = owned.take();
+            let count = slots.len();
+            self.leave(slots, wakes);
             Ok(count)
         })
     }
@@ -298,17 +320,12 @@ impl Session {
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let owned = self.owned.lock();
-        let mut places: Vec<Place> = owned.iter().copied().collect();
-        places.sort_unstable();
-        let mut entries = Vec::with_capacity(places.len());
-        for group in places.chunk_by(|a, b| a.0 == b.0) {
-            let state = self.tracker.shards[usize::from(group[0].0)].read();
-            if !state.closed {
-                let records = group.iter().map(|&(_, slot)| &state.store.slot(slot).record);
-                entries.extend(records.map(|record| Entry(Arc::clone(record))));
-            }
+        if self.tracker.is_shutdown() {
+            return Vec::new();
         }
-        entries
+        // The session's lock keeps them, but for a shutdown: then they are gone, or others'.
+        let entries = owned.iter().filter_map(|slot| Reader::entry(&self.tracker.commons, slot));
+        entries.filter(|entry| entry.session() == Some(self.id)).collect()
     }
 
     fn check_room(&self, owned: &Owned, more: usize) -> Result<(), Error> {
@@ -323,15 +340,17 @@ impl Session {
     }
 
     /// Takes entries of this session out, a few for each time that a shard is locked.
-    fn leave(&self, mut places: Vec<Place>, wakes: &mut Wakes) {
+    fn leave(&self, slots: Vec<SlotId>, wakes: &mut Wakes) {
+        let commons = &self.tracker.commons;
+        let mut places: Vec<(u16, SlotId)> =
+            slots.into_iter().map(|slot| (commons.shard_of_slot(slot), slot)).collect();
         places.sort_unstable();
         for group in places.chunk_by(|a, b| a.0 == b.0) {
             let shard = &self.tracker.shards[usize::from(group[0].0)];
             for part in group.chunks(BATCH_PER_LOCK) {
-                let mut state = shard.write();
-                // A shutdown has taken out what was here, and the slots may be others' by now.
-                if !state.closed {
-                    for &(_, slot) in part {
+                let mut state = shard.lock();
+                for &(_, slot) in part {
+                    if state.is_own(self.id.0, slot) {
                         state.untrack(slot, wakes);
                     }
                 }
@@ -343,8 +362,8 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let places: Vec<Place> = self.owned.lock().drain().collect();
-        self.tracker.waking(|wakes| self.leave(places, wakes));
+        let slots = self.owned.lock().take();
+        self.tracker.waking(|wakes| self.leave(slots, wakes));
         self.tracker.session_ended();
     }
 }

@@ -33,6 +33,12 @@ pub struct Stats {
     pub events_total: u64,
     /// Events that live subscriptions missed because their queues were full.
     pub events_missed_total: u64,
+    /// Bytes of the arena in use, in pages of 4 KiB.
+    pub memory_used_bytes: usize,
+    /// Bytes of the arena that the system may have given memory for: units of 2 MiB with pages in use, or kept ready.
+    pub memory_held_bytes: usize,
+    /// Address space reserved for the arena, which is not memory.
+    pub memory_reserved_bytes: usize,
     /// Shard by shard.
     pub shards: Vec<ShardStats>,
 }

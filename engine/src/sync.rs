@@ -1,13 +1,14 @@
 //! The only door to atomics and locks.
 //!
 //! Everything that two threads can touch at once is imported from here, so that one switch puts the whole of it under
-//! the model checker: with `--cfg loom` these are loom's types. A test refuses the same imports anywhere else in this
+//! a model checker: with `--cfg loom` these are loom's types, with `--cfg shuttle` shuttle's. A test refuses the same imports anywhere else in this
 //! crate. (Clippy's `disallowed-types` sees through re-exports and would refuse the door as well.)
 
-#[cfg(not(loom))]
+#[cfg(not(any(loom, shuttle)))]
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
-    pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use std::hint::spin_loop as spin;
+    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
     /// Waits on `condvar`.
     pub(crate) fn wait<'a, T>(condvar: &Condvar, mut guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
@@ -27,8 +28,9 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
-    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     pub(crate) use loom::sync::{Condvar, MutexGuard};
+    pub(crate) use loom::thread::yield_now as spin;
 
     /// loom's mutex with parking_lot's face: a panic in a model fails the model, so poisoning adds nothing.
     #[derive(Debug)]
@@ -59,15 +61,53 @@ mod imp {
     }
 }
 
-pub(crate) use imp::*;
-#[cfg(not(loom))]
-pub(crate) use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-#[cfg(not(loom))]
-pub(crate) use std::sync::Arc;
-#[cfg(not(loom))]
-pub(crate) use std::sync::atomic::AtomicBool;
+#[cfg(shuttle)]
+mod imp {
+    pub(crate) use shuttle::hint::spin_loop as spin;
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+    pub(crate) use shuttle::sync::{Condvar, MutexGuard};
+    use std::sync::PoisonError;
 
-#[cfg(all(test, not(loom)))]
+    /// shuttle's mutex with parking_lot's face. A panic fails the test, so poisoning adds nothing, and a second panic while
+    /// the first unwinds would hide what failed.
+    #[derive(Debug, Default)]
+    pub(crate) struct Mutex<T: ?Sized>(shuttle::sync::Mutex<T>);
+
+    impl<T> Mutex<T> {
+        pub(crate) fn new(value: T) -> Self {
+            Self(shuttle::sync::Mutex::new(value))
+        }
+    }
+
+    impl<T: ?Sized> Mutex<T> {
+        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// Waits on `condvar`.
+    pub(crate) fn wait<'a, T>(condvar: &Condvar, guard: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+        condvar.wait(guard).unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A wait whose deadline has passed already: shuttle has no clock. Returns that the time ran out.
+    pub(crate) fn wait_until<T>(
+        _condvar: &Condvar,
+        _guard: &mut MutexGuard<'_, T>,
+        _deadline: std::time::Instant,
+    ) -> bool {
+        true
+    }
+}
+
+pub(crate) use imp::*;
+// Reference counts are never what a model is about, so they are the same everywhere.
+pub(crate) use std::sync::Arc;
+/// A cell that is filled once. Filling it is no step of a model.
+#[cfg(any(loom, shuttle))]
+pub(crate) use std::sync::OnceLock;
+
+#[cfg(all(test, not(any(loom, shuttle))))]
 mod tests {
     use std::path::Path;
 

@@ -1,19 +1,23 @@
 //! The tracker: shards, who is known, who listens; and the reads.
 
 use crate::config::Config;
+use crate::entry::content_hash;
 use crate::event::{Event, EventKind};
 use crate::inbox::Inbox;
 use crate::kernel::change::ChangeFlag;
 use crate::replica::{Identity, Origins, Replica};
-use crate::shard::{Shard, State, Wakes};
+use crate::shard::{Commons, Joining, NameHash, Reader, Shard, State, Wakes};
 use crate::subscription::Scope;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, Ordering, RwLockWriteGuard};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{
-    Entry, Error, Filter, Node, NodeId, Page, PageToken, Pages, Session, SessionId, ShardStats, Snapshot,
-    Stats, Subscription, Topic,
+    Entry, EntryView, Error, Filter, Node, NodeId, Page, PageToken, Pages, Session, SessionId, ShardStats,
+    Snapshot, Stats, Subscription, Topic,
 };
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// Own entries that a shutdown makes leave for each time that it locks a shard.
+const LEAVES_PER_LOCK: usize = 64;
 
 /// Knows who is present where. Cheap to clone; every clone is the same tracker; all of it can be used from every thread.
 ///
@@ -26,6 +30,7 @@ pub struct Tracker {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    pub(crate) commons: Arc<Commons>,
     pub(crate) shards: Box<[Shard]>,
     pub(crate) origins: Origins,
     pub(crate) change: ChangeFlag,
@@ -68,12 +73,14 @@ impl Tracker {
 
     pub(crate) fn with_config(config: Config) -> Self {
         let identity = Identity { node: config.node, ..Identity::default() };
+        let commons = Arc::new(Commons::new(&config));
         let shards = (0..u16::try_from(config.shards).unwrap_or(256))
-            .map(|index| Shard::new(index, identity, config.lane_log_max))
+            .map(|index| Shard::new(Arc::clone(&commons), index, identity, config.lane_log_max))
             .collect();
         let inner = Inner {
             shards,
-            origins: Origins::new(identity),
+            origins: Origins::new(Arc::clone(&commons), identity),
+            commons,
             change: ChangeFlag::new(),
             change_hook: Mutex::new(None),
             inboxes: Mutex::new(BTreeMap::new()),
@@ -95,42 +102,82 @@ impl Tracker {
         Session::new(Arc::clone(&self.inner), SessionId(id))
     }
 
-    /// Every entry with this key in this topic, one for each session and node that tracks it, oldest here first.
+    /// Every entry with this key in this topic, one for each session and node that tracks it, oldest here first, copied.
+    /// [`read`](Self::read) does the same and copies nothing.
     #[must_use]
     pub fn get(&self, topic: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        self.read(topic, key, |entry| entries.push(entry.to_entry()));
+        entries
+    }
+
+    /// Runs `visit` on every entry with this key in this topic, oldest here first; returns how many there were.
+    ///
+    /// Takes no lock and writes nothing that another thread reads: as many threads as there are cores read at full speed, whatever
+    /// writers do meanwhile. What `visit` sees is whole, and of one version; of several entries with one key, each that was present
+    /// throughout is seen.
+    pub fn read(
+        &self,
+        topic: impl AsRef<[u8]>,
+        key: impl AsRef<[u8]>,
+        visit: impl FnMut(&EntryView<'_>),
+    ) -> usize {
         let (topic, key) = (topic.as_ref(), key.as_ref());
-        let state = self.inner.shard_of(topic).read();
-        state.find_topic(topic).map_or_else(Vec::new, |id| state.find_visible(id, key))
+        let (reader, name) = self.inner.reader(topic);
+        reader.find(topic, name, key, visit)
     }
 
     /// Whether anybody has this key in this topic.
     #[must_use]
     pub fn contains(&self, topic: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> bool {
-        let (topic, key) = (topic.as_ref(), key.as_ref());
-        let state = self.inner.shard_of(topic).read();
-        state
-            .find_topic(topic)
-            .is_some_and(|id| state.store.find(id, key).any(|slot| state.is_visible(slot.record.origin)))
+        self.read(topic, key, |_| ()) > 0
     }
 
-    /// Every entry of the topic, in the order in which they came to this node, at one instant. For topics that may be
-    /// large, [`pages`](Self::pages) holds the shard for a page at a time only.
+    /// The entries of the topic, in the order in which they came to this node, copied. Every entry that is present
+    /// throughout the call is in it, once; one that joins or leaves meanwhile may be or not. For one instant see
+    /// [`snapshot`](Self::snapshot), for topics that may be large [`pages`](Self::pages), and to copy nothing
+    /// [`for_each`](Self::for_each).
     #[must_use]
     pub fn list(&self, topic: impl AsRef<[u8]>) -> Vec<Entry> {
-        self.snapshot(topic).entries
+        let mut entries = Vec::new();
+        let topic = topic.as_ref();
+        let name = Topic::from(topic);
+        self.for_each(topic, |entry| entries.push(entry.to_entry_of(&name)));
+        entries
     }
 
-    /// Like [`list`](Self::list), with the version of the shard at that instant.
+    /// Runs `visit` on the entries of the topic, in the order in which they came to this node; returns how many there were. Sees what
+    /// [`list`](Self::list) does, as a stream: no lock is held and nothing is allocated, however many there are.
+    pub fn for_each(&self, topic: impl AsRef<[u8]>, mut visit: impl FnMut(&EntryView<'_>)) -> usize {
+        let topic = topic.as_ref();
+        let (reader, name) = self.inner.reader(topic);
+        let mut seen = 0;
+        reader.walk(topic, name, 0, |entry, _| {
+            seen += 1;
+            visit(entry);
+            true
+        });
+        seen
+    }
+
+    /// The topic at one instant, with the version of the shard then: what subscribers were told of up to that version. Takes the
+    /// shard's lock, but only to note which entries these are. While a node goes down or comes back, its entries leave and join
+    /// here when their events are queued, which can be a moment after [`list`](Self::list) stops or begins to show them.
     #[must_use]
     pub fn snapshot(&self, topic: impl AsRef<[u8]>) -> Snapshot {
         let topic = topic.as_ref();
-        let state = self.inner.shard_of(topic).read();
-        let entries = state.find_topic(topic).map_or_else(Vec::new, |id| {
-            let mut entries = Vec::with_capacity(state.count(id));
-            entries.extend(state.visible_after(id, 0).map(|(_, entry)| entry));
-            entries
-        });
-        Snapshot { shard: state.index, version: state.version, entries }
+        let name = self.inner.commons.hash_name(topic);
+        let shard = self.inner.shard_of(name);
+        shard.pinned(
+            |state| {
+                let slots = state.find_topic(topic, name).map_or_else(Vec::new, |id| state.told_slots(id));
+                (state.index, state.version, slots)
+            },
+            |commons, (shard, version, slots)| {
+                let entries = slots.into_iter().filter_map(|slot| Reader::entry(commons, slot)).collect();
+                Snapshot { shard, version, entries }
+            },
+        )
     }
 
     /// The next `max` entries (at least one) of the topic, after those of the page that `after` came from.
@@ -138,20 +185,19 @@ impl Tracker {
     pub fn list_page(&self, topic: impl AsRef<[u8]>, after: Option<PageToken>, max: usize) -> Page {
         let max = max.max(1);
         let topic = topic.as_ref();
-        let state = self.inner.shard_of(topic).read();
+        let (reader, hash) = self.inner.reader(topic);
         let mut page = Page { entries: Vec::new(), next: None };
-        let Some(id) = state.find_topic(topic) else {
-            return page;
-        };
+        let name = Topic::from(topic);
         let mut last = 0;
-        for (position, entry) in state.visible_after(id, after.map_or(0, |PageToken(at)| at)) {
+        reader.walk(topic, hash, after.map_or(0, |PageToken(at)| at), |entry, position| {
             if page.entries.len() == max {
                 page.next = Some(PageToken(last));
-                break;
+                return false;
             }
             last = position;
-            page.entries.push(entry);
-        }
+            page.entries.push(entry.to_entry_of(&name));
+            true
+        });
         page
     }
 
@@ -166,31 +212,25 @@ impl Tracker {
     #[must_use]
     pub fn count(&self, topic: impl AsRef<[u8]>) -> usize {
         let topic = topic.as_ref();
-        let state = self.inner.shard_of(topic).read();
-        state.find_topic(topic).map_or(0, |id| state.count(id))
+        let (reader, name) = self.inner.reader(topic);
+        reader.count(topic, name).unwrap_or_else(|| self.inner.count_locked(topic, name))
     }
 
-    /// The topics that have entries, shard by shard, each shard at one instant.
+    /// The topics that have entries, shard by shard. Every topic that has some throughout is in it, once.
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {
         let mut topics = Vec::new();
-        for shard in &self.inner.shards {
-            let state = shard.read();
-            let present = state.store.topics().filter(|&(id, _)| state.count(id) > 0);
-            topics.extend(present.map(|(_, topic)| topic.name.clone()));
+        for shard in 0..self.inner.shards.len() {
+            let reader = Reader::new(&self.inner.commons, u16::try_from(shard).unwrap_or(u16::MAX));
+            reader.topics(&mut topics, |topic, name| self.inner.count_locked(topic, name));
         }
         topics
     }
 
-    /// How many entries are present, shard by shard.
+    /// How many entries are present: this node's, and those of nodes that are not down.
     #[must_use]
     pub fn len(&self) -> usize {
-        let visible = |shard: &Shard| {
-            let state = shard.read();
-            let hidden: usize = state.hidden.iter().map(|&origin| state.store.count_of(origin)).sum();
-            state.store.len() - hidden
-        };
-        self.inner.shards.iter().map(visible).sum()
+        self.inner.entries_local() + self.inner.origins.entries_visible()
     }
 
     /// Whether no entry is present.
@@ -235,10 +275,10 @@ impl Tracker {
     pub fn stats(&self) -> Stats {
         let mut stats = Stats { entries_local: self.inner.entries_local(), ..Stats::default() };
         for shard in &self.inner.shards {
-            let state = shard.read();
+            let state = shard.lock();
             let shard = ShardStats {
                 entries: state.store.len(),
-                topics: state.store.topics().count(),
+                topics: state.store.topics.len(),
                 clock: state.lane.clock,
                 version: state.version,
             };
@@ -254,6 +294,10 @@ impl Tracker {
         stats.entries_remote = stats.entries.saturating_sub(stats.entries_local);
         stats.sessions =
             usize::try_from(self.inner.sessions_live.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let memory = self.inner.commons.memory();
+        stats.memory_used_bytes = memory.used_bytes;
+        stats.memory_held_bytes = memory.held_bytes;
+        stats.memory_reserved_bytes = memory.reserved_bytes;
         (stats.nodes_remote, stats.origins_purging) = self.inner.origins.counts();
         let inboxes = self.inner.inboxes.lock();
         stats.subscriptions = inboxes.len();
@@ -270,17 +314,20 @@ impl Tracker {
         // shards have flags of their own under theirs. Release/Acquire by habit of the pair in `is_shutdown`.
         inner.closed.store(true, Ordering::Release);
         for shard in &inner.shards {
-            inner.waking(|wakes| {
-                let mut state = shard.write();
-                if !state.closed {
-                    let own: Vec<u32> = state.lane.by_dot.values().copied().collect();
-                    for slot in own {
+            let mut more = true;
+            while more {
+                more = inner.waking(|wakes| {
+                    let mut state = shard.lock();
+                    state.closed = true;
+                    for _ in 0..LEAVES_PER_LOCK {
+                        let Some((_, slot)) = state.lane.dots.last() else { break };
                         state.untrack(slot, wakes);
                     }
-                    state.closed = true;
-                }
-                inner.finish(shard, state, wakes);
-            });
+                    let more = state.lane.dots.last().is_some();
+                    inner.finish(shard, state, wakes);
+                    more
+                });
+            }
         }
         let listeners: Vec<_> =
             inner.inboxes.lock().values().map(|listener| Arc::clone(&listener.inbox)).collect();
@@ -301,19 +348,34 @@ impl Inner {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// The shard of a topic. XXH3 and not a hasher with a key of its own: nodes with equally many shards then put a topic into
-    /// the same one, and a delta of one lane finds all its topics in one shard.
-    pub(crate) fn shard_index(&self, topic: &[u8]) -> usize {
-        let hash = xxhash_rust::xxh3::xxh3_64(topic);
-        usize::try_from(hash >> 32).unwrap_or(0) & (self.shards.len() - 1)
+    pub(crate) fn shard_of(&self, name: NameHash) -> &Shard {
+        &self.shards[usize::from(self.commons.shard_of(name))]
     }
 
-    pub(crate) fn shard_of(&self, topic: &[u8]) -> &Shard {
-        &self.shards[self.shard_index(topic)]
+    /// Who reads a topic, and its hashes.
+    #[inline(always)]
+    fn reader(&self, topic: &[u8]) -> (Reader<'_>, NameHash) {
+        let name = self.commons.hash_name(topic);
+        (Reader::new(&self.commons, self.commons.shard_of(name)), name)
+    }
+
+    /// An entry to be, with all that needs no lock.
+    pub(crate) fn joining<'a>(&self, topic: &'a [u8], key: &'a [u8], meta: &'a [u8]) -> Joining<'a> {
+        let name = self.commons.hash_name(topic);
+        let key_hash = self.commons.hash_key(name, key);
+        // On its way while the rest is worked out.
+        self.commons.prefetch(self.commons.shard_of(name), key_hash);
+        Joining { topic, name, key, key_hash, meta, content: content_hash(name.stable, key, meta) }
+    }
+
+    /// The count of a topic that writers did not leave alone.
+    fn count_locked(&self, topic: &[u8], name: NameHash) -> usize {
+        let state = self.shard_of(name).lock();
+        state.find_topic(topic, name).map_or(0, |record| state.visible_count(record))
     }
 
     /// Ends a change: publishes the clock and unlocks.
-    pub(crate) fn finish(&self, shard: &Shard, state: RwLockWriteGuard<'_, State>, wakes: &mut Wakes) {
+    pub(crate) fn finish(&self, shard: &Shard, state: MutexGuard<'_, State>, wakes: &mut Wakes) {
         wakes.moved |= shard.clock() != state.lane.clock;
         shard.publish(&state);
     }
@@ -347,7 +409,7 @@ impl Inner {
     }
 
     fn entries_local(&self) -> usize {
-        self.shards.iter().map(|shard| shard.read().lane.by_dot.len()).sum()
+        (0..self.shards.len() as u16).map(|shard| self.commons.own(shard) as usize).sum()
     }
 
     pub(crate) fn session_ended(&self) {
@@ -378,17 +440,12 @@ impl Inner {
         match &filter.scope {
             Scope::Topics(topics) => {
                 for topic in topics {
-                    let mut state = self.shard_of(topic).write();
-                    let id = state.store.intern_topic(topic);
-                    state.store.topic_mut(id).listeners.push(Arc::clone(inbox));
-                    if filter.snapshot {
-                        snapshot.extend(state.visible_after(id, 0).map(|(_, entry)| entry));
-                    }
+                    self.attach_topic(topic, filter.snapshot, inbox, &mut snapshot);
                 }
             }
             Scope::All => {
                 for shard in &self.shards {
-                    let mut state = shard.write();
+                    let mut state = shard.lock();
                     state.everywhere.push(Arc::clone(inbox));
                     if filter.snapshot {
                         state.extend_with_everything(&mut snapshot);
@@ -400,27 +457,46 @@ impl Inner {
         snapshot
     }
 
+    fn attach_topic(
+        &self,
+        topic: &Topic,
+        with_snapshot: bool,
+        inbox: &Arc<Inbox>,
+        snapshot: &mut Vec<Entry>,
+    ) {
+        let name = self.commons.hash_name(topic);
+        let mut state = self.shard_of(name).lock();
+        // Without memory for the topic's record it cannot get entries either, until somebody else makes it.
+        if let Ok(record) = state.store.intern_topic(topic, name) {
+            state.store.topics.get_mut(record).listeners.push(Arc::clone(inbox));
+            if with_snapshot {
+                state.extend_with(record, snapshot);
+            }
+        }
+    }
+
     /// A new snapshot for a connected queue; drops from it what the snapshot has.
     pub(crate) fn look_again(&self, scope: &Scope, inbox: &Inbox) -> Vec<Entry> {
         let mut snapshot = Vec::new();
         match scope {
             Scope::Topics(topics) => {
-                let mut by_shard: Vec<(usize, &Topic)> =
-                    topics.iter().map(|topic| (self.shard_index(topic), topic)).collect();
-                by_shard.sort_by_key(|&(shard, _)| shard);
+                let hashed = topics.iter().map(|topic| (self.commons.hash_name(topic), topic));
+                let mut by_shard: Vec<(u16, NameHash, &Topic)> =
+                    hashed.map(|(name, topic)| (self.commons.shard_of(name), name, topic)).collect();
+                by_shard.sort_by_key(|&(shard, ..)| shard);
                 for group in by_shard.chunk_by(|a, b| a.0 == b.0) {
-                    let state = self.shards[group[0].0].read();
+                    let state = self.shards[usize::from(group[0].0)].lock();
                     inbox.forget_shard(state.index);
-                    for (_, topic) in group {
-                        if let Some(id) = state.find_topic(topic) {
-                            snapshot.extend(state.visible_after(id, 0).map(|(_, entry)| entry));
+                    for &(_, name, topic) in group {
+                        if let Some(record) = state.find_topic(topic, name) {
+                            state.extend_with(record, &mut snapshot);
                         }
                     }
                 }
             }
             Scope::All => {
                 for shard in &self.shards {
-                    let state = shard.read();
+                    let state = shard.lock();
                     inbox.forget_shard(state.index);
                     state.extend_with_everything(&mut snapshot);
                 }
@@ -436,16 +512,17 @@ impl Inner {
         match &filter.scope {
             Scope::Topics(topics) => {
                 for topic in topics {
-                    let mut state = self.shard_of(topic).write();
-                    if let Some(id) = state.find_topic(topic) {
-                        state.store.topic_mut(id).listeners.retain(other);
-                        state.store.release_topic(id);
+                    let name = self.commons.hash_name(topic);
+                    let mut state = self.shard_of(name).lock();
+                    if let Some(record) = state.find_topic(topic, name) {
+                        state.store.topics.get_mut(record).listeners.retain(other);
+                        state.store.release_topic(record);
                     }
                 }
             }
             Scope::All => {
                 for shard in &self.shards {
-                    shard.write().everywhere.retain(other);
+                    shard.lock().everywhere.retain(other);
                 }
             }
             Scope::Nothing => {}

@@ -6,4 +6,9 @@
 
 pub(crate) mod bell;
 pub(crate) mod change;
+pub(crate) mod group;
 pub(crate) mod mailbox;
+pub(crate) mod members;
+pub(crate) mod origin;
+pub(crate) mod slot;
+pub(crate) mod table;

@@ -1,11 +1,11 @@
 //! Applying what another node says of its own lanes.
 
-use super::lane::{LaneState, Place};
+use super::lane::LaneState;
 use super::origin::Origin;
 use super::{ApplyError, DeltaView, LaneCondition, Op, RemoteLane, Replica};
-use crate::entry::Record;
-use crate::shard::{State, Wakes};
-use crate::sync::{Arc, MutexGuard, Ordering, RwLockWriteGuard};
+use crate::entry::{content_hash, digest};
+use crate::shard::{EntrySlot, Fresh, NUMBER_MAX, Owner, SlotId, State, Wakes};
+use crate::sync::{MutexGuard, Ordering};
 use crate::tracker::Inner;
 use crate::{Incarnation, NodeId};
 
@@ -21,7 +21,7 @@ pub(super) struct Cursor<'a> {
 
 struct Open<'a> {
     index: usize,
-    state: RwLockWriteGuard<'a, State>,
+    state: MutexGuard<'a, State>,
     left: usize,
 }
 
@@ -37,7 +37,7 @@ impl<'a> Cursor<'a> {
         let inner = self.inner;
         let open = self.open.get_or_insert_with(|| Open {
             index,
-            state: inner.shards[index].write(),
+            state: inner.shards[index].lock(),
             left: CHANGES_PER_LOCK,
         });
         open.left -= 1;
@@ -51,10 +51,16 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes an entry of another node out.
-    pub(super) fn remove(&mut self, place: Place) -> Arc<Record> {
-        let (state, wakes) = self.at(usize::from(place.shard));
+    pub(super) fn remove(&mut self, slot: SlotId) -> (EntrySlot, u64) {
+        let (state, wakes) = self.of(slot);
         state.counters.remote_operations += 1;
-        state.leave(place.slot, wakes)
+        state.leave(slot, wakes)
+    }
+
+    /// The shard of an entry, which the lane's lock keeps.
+    fn of(&mut self, slot: SlotId) -> (&mut State, &mut Wakes) {
+        let shard = self.inner.commons.shard_of_slot(slot);
+        self.at(usize::from(shard))
     }
 }
 
@@ -106,94 +112,99 @@ impl<'a> LaneWriter<'a> {
         Ok(Self { origin, number, lane, cursor: Cursor::new(inner, wakes) })
     }
 
+    /// The birth of an entry, which the lane's lock keeps.
+    pub(super) fn birth_of(&self, slot: SlotId) -> u64 {
+        self.cursor.inner.commons.birth_of(slot)
+    }
+
+    /// The dot and slot of the entry of that birth.
+    pub(super) fn find(&self, birth: u64) -> Option<(u64, SlotId)> {
+        let commons = &self.cursor.inner.commons;
+        self.lane.find(birth, |slot| commons.birth_of(slot))
+    }
+
     /// Takes over a version told whole: a new entry, or a newer version of one that is held.
     pub(super) fn upsert(&mut self, told: Told<'_>) -> Result<(), ApplyError> {
-        match self.lane.find(told.birth) {
-            Some((dot, place)) if dot < told.dot => {
-                self.revise(dot, place, told.dot, told.meta);
-                Ok(())
-            }
+        match self.find(told.birth) {
+            Some((dot, slot)) if dot < told.dot => self.revise(dot, slot, told.dot, told.meta),
             Some(_) => Ok(()),
             None => self.insert(told),
         }
     }
 
     fn insert(&mut self, told: Told<'_>) -> Result<(), ApplyError> {
-        let config = &self.cursor.inner.config;
-        let (shard_max, origin_max) = (config.shard_entries_max, config.origin_entries_max);
+        let inner = self.cursor.inner;
+        let (shard_max, origin_max) = (inner.config.shard_entries_max, inner.config.origin_entries_max);
         // Relaxed: exact enough for a limit; only lanes of one origin race for it.
         if self.origin.entries.load(Ordering::Relaxed) >= origin_max as u64 {
             return Err(ApplyError::Full { field: "origin_entries_max", max: origin_max });
         }
-        let (origin, lane) = (self.origin, self.number);
-        let index = self.cursor.inner.shard_index(told.topic);
-        let (key, meta) = (told.key.into(), told.meta.into());
-        let (state, wakes) = self.cursor.at(index);
+        let owner = Owner::Lane(self.origin.index, self.number);
+        let name = inner.commons.hash_name(told.topic);
+        let hash = inner.commons.hash_key(name, told.key);
+        let (state, wakes) = self.cursor.at(usize::from(inner.commons.shard_of(name)));
         if state.store.len() >= shard_max {
             return Err(ApplyError::Full { field: "shard_entries_max", max: shard_max });
         }
-        let topic = state.store.intern_topic(told.topic);
-        let record = Arc::new(Record {
-            topic: state.store.topic(topic).name.clone(),
-            key,
-            meta,
-            node: origin.node,
-            incarnation: origin.incarnation,
-            origin: origin.index,
-            lane,
-            clock: told.dot,
-            birth: told.birth,
-            prev: 0,
-            session: 0,
-        });
-        let digest = record.digest();
-        let slot = state.join(topic, record, wakes);
+        let full = || ApplyError::Full { field: "memory_max", max: inner.config.memory_max };
+        let record = state.store.intern_topic(told.topic, name).map_err(|_| full())?;
+        let held = state.store.held(record, hash, told.key, owner);
+        let fresh = Fresh { owner, clock: told.dot, birth: told.birth, hash, key: told.key, meta: told.meta };
+        let Ok(slot) = state.join(record, &fresh, held, wakes) else {
+            state.store.release_topic(record);
+            return Err(full());
+        };
         state.counters.remote_operations += 1;
-        let place = Place { shard: state.index, slot, birth: told.birth };
-        self.lane.digest = self.lane.digest.wrapping_add(digest);
-        self.lane.insert(told.dot, place);
-        origin.entries.fetch_add(1, Ordering::Relaxed);
+        let content = content_hash(name.stable, told.key, told.meta);
+        self.lane.digest = self.lane.digest.wrapping_add(digest(content, told.birth, told.dot));
+        self.lane.insert(told.dot, told.birth, slot);
+        self.origin.entries.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
     /// Gives a held entry a newer version (or, in a whole snapshot, the same version with its owner's content).
-    pub(super) fn revise(&mut self, dot: u64, place: Place, new_dot: u64, meta: &[u8]) {
-        let (state, wakes) = self.cursor.at(usize::from(place.shard));
-        let old = Arc::clone(&state.store.slot(place.slot).record);
-        let record = Arc::new(Record {
-            key: old.key.clone(),
-            meta: meta.into(),
-            clock: new_dot,
-            prev: if new_dot == dot { old.prev } else { dot },
-            ..old.head()
-        });
-        let change = record.digest().wrapping_sub(old.digest());
-        state.revise(place.slot, record, wakes);
+    pub(super) fn revise(
+        &mut self,
+        dot: u64,
+        slot: SlotId,
+        new_dot: u64,
+        meta: &[u8],
+    ) -> Result<(), ApplyError> {
+        let max = self.cursor.inner.config.memory_max;
+        let (state, wakes) = self.cursor.of(slot);
+        let old = state.store.slot(slot);
+        let gone = state.digest_of(&old);
+        let prev = if new_dot == dot { old.prev() } else { dot };
+        let Ok(new) = state.revise(slot, new_dot, prev, meta, wakes) else {
+            return Err(ApplyError::Full { field: "memory_max", max });
+        };
+        let came = state.digest_of(&state.store.slot(new));
         state.counters.remote_operations += 1;
-        self.lane.digest = self.lane.digest.wrapping_add(change);
-        self.lane.remove(dot);
-        self.lane.insert(new_dot, place);
+        self.lane.digest = self.lane.digest.wrapping_sub(gone).wrapping_add(came);
+        self.lane.remove(dot, old.birth());
+        self.lane.insert(new_dot, old.birth(), new);
+        Ok(())
     }
 
-    pub(super) fn remove(&mut self, dot: u64) {
-        if let Some(place) = self.lane.remove(dot) {
-            let record = self.cursor.remove(place);
-            self.lane.digest = self.lane.digest.wrapping_sub(record.digest());
-            self.origin.entries.fetch_sub(1, Ordering::Relaxed);
-        }
+    pub(super) fn remove(&mut self, dot: u64, slot: SlotId) {
+        let (held, digest) = self.cursor.remove(slot);
+        self.lane.remove(dot, held.birth());
+        self.lane.digest = self.lane.digest.wrapping_sub(digest);
+        self.origin.entries.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A held entry has this topic and key.
-    pub(super) fn is_named(&mut self, place: Place, told: Told<'_>) -> bool {
-        let (state, _) = self.cursor.at(usize::from(place.shard));
-        let record = &state.store.slot(place.slot).record;
-        *record.topic == *told.topic && *record.key == *told.key
+    pub(super) fn is_named(&mut self, slot: SlotId, told: Told<'_>) -> bool {
+        let (state, _) = self.cursor.of(slot);
+        let held = state.store.slot(slot);
+        let name = &state.store.topics.get(state.store.record_of(&held)).name;
+        **name == *told.topic && state.store.bytes(&held).0 == told.key
     }
 
     /// A held entry has this meta.
-    pub(super) fn has_meta(&mut self, place: Place, meta: &[u8]) -> bool {
-        let (state, _) = self.cursor.at(usize::from(place.shard));
-        *state.store.slot(place.slot).record.meta == *meta
+    pub(super) fn has_meta(&mut self, slot: SlotId, meta: &[u8]) -> bool {
+        let (state, _) = self.cursor.of(slot);
+        state.store.bytes(&state.store.slot(slot)).1 == meta
     }
 
     pub(super) fn check_lens(&self, topic: &[u8], key: &[u8], meta: &[u8]) -> Result<(), ApplyError> {
@@ -208,8 +219,8 @@ impl<'a> LaneWriter<'a> {
         for op in delta.ops {
             clock = clock
                 .checked_add(op.clocks())
-                .filter(|_| op.clocks() > 0)
-                .ok_or(ApplyError::Malformed { what: "the clocks of a delta overflow" })?;
+                .filter(|&clock| op.clocks() > 0 && clock <= NUMBER_MAX)
+                .ok_or(ApplyError::Malformed { what: "the clocks of a delta exceed 48 bits" })?;
             let birth_fits = match *op {
                 Op::Add { birth, topic, key, meta } => {
                     self.check_lens(topic, key, meta)?;
@@ -267,15 +278,12 @@ impl<'a> LaneWriter<'a> {
         match *op {
             Op::Add { birth, topic, key, meta } => self.upsert(Told { dot: clock, birth, topic, key, meta }),
             Op::Update { birth, meta } => {
-                let (dot, place) = self.lane.find(birth).ok_or(ApplyError::Diverged { birth })?;
-                if dot < clock {
-                    self.revise(dot, place, clock, meta);
-                }
-                Ok(())
+                let (dot, slot) = self.find(birth).ok_or(ApplyError::Diverged { birth })?;
+                if dot < clock { self.revise(dot, slot, clock, meta) } else { Ok(()) }
             }
             Op::Remove { birth } => {
-                if let Some((dot, _)) = self.lane.find(birth) {
-                    self.remove(dot);
+                if let Some((dot, slot)) = self.find(birth) {
+                    self.remove(dot, slot);
                 }
                 Ok(())
             }

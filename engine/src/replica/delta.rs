@@ -11,8 +11,8 @@
 use super::{DeltaError, Replica};
 use crate::Entry;
 use crate::lane::Logged;
-use crate::shard::State;
-use crate::sync::{Arc, Ordering};
+use crate::shard::{Reader, SlotId, State};
+use crate::sync::Ordering;
 
 /// One operation as it is told, borrowing its bytes. Consumes one clock ([`Skip`](Self::Skip): several).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,10 +122,13 @@ impl Delta {
     /// The operations, in order.
     pub fn ops(&self) -> impl Iterator<Item = Op<'_>> {
         self.operations.iter().map(|operation| match operation {
-            DeltaOp::Add(entry) => {
-                Op::Add { birth: entry.0.birth, topic: entry.topic(), key: entry.key(), meta: entry.meta() }
-            }
-            DeltaOp::Update(entry) => Op::Update { birth: entry.0.birth, meta: entry.meta() },
+            DeltaOp::Add(entry) => Op::Add {
+                birth: entry.facts().birth,
+                topic: entry.topic(),
+                key: entry.key(),
+                meta: entry.meta(),
+            },
+            DeltaOp::Update(entry) => Op::Update { birth: entry.facts().birth, meta: entry.meta() },
             DeltaOp::Remove { birth } => Op::Remove { birth: *birth },
             DeltaOp::Skip { count } => Op::Skip { count: *count },
         })
@@ -151,19 +154,47 @@ impl Replica {
     /// [`DeltaError`]: the lane or the clock does not exist, or the log no longer reaches back so far.
     pub fn delta(&self, lane: u16, since: u64, clocks_max: usize) -> Result<Delta, DeltaError> {
         let shard = self.shard(lane).ok_or(DeltaError::NoSuchLane { lane, lanes: self.lanes() })?;
-        let state = shard.read();
-        if since > state.lane.clock {
-            return Err(DeltaError::Ahead { clock: state.lane.clock });
-        }
-        if since < state.lane.log.floor() {
-            return Err(DeltaError::Compacted { oldest: state.lane.log.floor() });
-        }
-        Ok(state.delta(since, clocks_max))
+        shard.pinned(
+            |state| {
+                if since > state.lane.clock {
+                    return Err(DeltaError::Ahead { clock: state.lane.clock });
+                }
+                if since < state.lane.log.floor() {
+                    return Err(DeltaError::Compacted { oldest: state.lane.log.floor() });
+                }
+                Ok(state.delta(since, clocks_max))
+            },
+            |commons, chosen| {
+                let Chosen { hi, operations } = chosen?;
+                let told = |operation| match operation {
+                    ChosenOp::Add(slot) => Reader::entry(commons, slot).map(DeltaOp::Add),
+                    ChosenOp::Update(slot) => Reader::entry(commons, slot).map(DeltaOp::Update),
+                    ChosenOp::Remove { birth } => Some(DeltaOp::Remove { birth }),
+                    ChosenOp::Skip { count } => Some(DeltaOp::Skip { count }),
+                };
+                // Slots stay readable while they are pinned, so nothing is filtered out.
+                let operations = operations.into_iter().filter_map(told).collect();
+                Ok(Delta { lane, lo: since, hi, operations })
+            },
+        )
     }
 }
 
+/// A delta whose entries are still to be read: their slots.
+struct Chosen {
+    hi: u64,
+    operations: Vec<ChosenOp>,
+}
+
+enum ChosenOp {
+    Add(SlotId),
+    Update(SlotId),
+    Remove { birth: u64 },
+    Skip { count: u64 },
+}
+
 impl State {
-    fn delta(&self, lo: u64, clocks_max: usize) -> Delta {
+    fn delta(&self, lo: u64, clocks_max: usize) -> Chosen {
         let hi = self.lane.clock.min(lo.saturating_add(clocks_max as u64));
         let mut operations = Vec::new();
         // Relaxed: who tells one receiver two deltas tells them in order, and so sees what the first has left here.
@@ -172,24 +203,21 @@ impl State {
             self.lane.cut_as_of.fetch_max(self.lane.clock, Ordering::Relaxed);
         }
         for (clock, logged) in self.lane.log.range(lo, hi) {
-            let live = || {
-                let slot = *self.lane.by_dot.get(&clock)?;
-                Some(Entry(Arc::clone(&self.store.slot(slot).record)))
-            };
+            let live = || self.lane.dots.get(clock);
             let operation = match logged {
-                Logged::Remove { birth } => DeltaOp::Remove { birth },
+                Logged::Remove { birth } => ChosenOp::Remove { birth },
                 Logged::Update { birth } if birth <= lo && holds_what_lives => {
-                    live().map_or(DeltaOp::Skip { count: 1 }, DeltaOp::Update)
+                    live().map_or(ChosenOp::Skip { count: 1 }, ChosenOp::Update)
                 }
                 Logged::Add | Logged::Update { .. } => {
-                    live().map_or(DeltaOp::Skip { count: 1 }, DeltaOp::Add)
+                    live().map_or(ChosenOp::Skip { count: 1 }, ChosenOp::Add)
                 }
             };
             match (operations.last_mut(), operation) {
-                (Some(DeltaOp::Skip { count }), DeltaOp::Skip { .. }) => *count += 1,
+                (Some(ChosenOp::Skip { count }), ChosenOp::Skip { .. }) => *count += 1,
                 (_, operation) => operations.push(operation),
             }
         }
-        Delta { lane: self.index, lo, hi, operations }
+        Chosen { hi, operations }
     }
 }

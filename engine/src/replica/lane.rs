@@ -1,6 +1,8 @@
 //! What a receiver keeps of one lane of another node.
 
-use std::collections::{BTreeMap, HashMap};
+use crate::lane::DotIndex;
+use crate::shard::SlotId;
+use std::collections::HashMap;
 
 /// Clock, number of live entries and digest of a lane.
 ///
@@ -39,14 +41,6 @@ pub struct RemoteLane {
     pub condition: LaneCondition,
 }
 
-/// Where an entry of the lane is.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
-    pub(crate) shard: u16,
-    pub(crate) slot: u32,
-    pub(crate) birth: u64,
-}
-
 /// A snapshot under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transfer {
@@ -68,57 +62,61 @@ pub(crate) struct LaneState {
     pub(super) partial_as_of: u64,
     /// The origin's life is over; nothing more is applied.
     pub(super) retired: bool,
-    by_dot: BTreeMap<u64, Place>,
+    dots: DotIndex,
     /// Birth → dot, for entries that were updated (their dot is not their birth).
     updated: HashMap<u64, u64, ahash::RandomState>,
 }
 
 impl LaneState {
     pub(super) fn summary(&self) -> LaneSummary {
-        LaneSummary { clock: self.clock, count: self.by_dot.len() as u64, digest: self.digest }
+        LaneSummary { clock: self.clock, count: self.dots.len() as u64, digest: self.digest }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_dot.len()
+        self.dots.len()
     }
 
-    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
-        self.by_dot.values()
+    pub(super) fn slots(&self) -> impl Iterator<Item = SlotId> + '_ {
+        self.dots.iter().map(|(_, slot)| slot)
     }
 
-    /// The dot and place of the entry of that birth.
-    pub(super) fn find(&self, birth: u64) -> Option<(u64, Place)> {
-        let dot = self.updated.get(&birth).copied().unwrap_or(birth);
-        self.by_dot.get(&dot).filter(|place| place.birth == birth).map(|&place| (dot, place))
+    /// The slot of the entry whose dot that is.
+    pub(super) fn at(&self, dot: u64) -> Option<SlotId> {
+        self.dots.get(dot)
     }
 
-    pub(super) fn insert(&mut self, dot: u64, place: Place) {
-        if place.birth != dot {
-            self.updated.insert(place.birth, dot);
+    /// The dot and slot of the entry of that birth. `birth_of` tells the birth of a slot's entry.
+    pub(super) fn find(&self, birth: u64, birth_of: impl Fn(SlotId) -> u64) -> Option<(u64, SlotId)> {
+        let updated = if self.updated.is_empty() { None } else { self.updated.get(&birth).copied() };
+        let dot = updated.unwrap_or(birth);
+        self.dots.get(dot).filter(|&slot| birth_of(slot) == birth).map(|slot| (dot, slot))
+    }
+
+    pub(super) fn insert(&mut self, dot: u64, birth: u64, slot: SlotId) {
+        if birth != dot {
+            self.updated.insert(birth, dot);
         }
-        self.by_dot.insert(dot, place);
+        self.dots.insert(dot, slot);
     }
 
-    pub(super) fn remove(&mut self, dot: u64) -> Option<Place> {
-        let place = self.by_dot.remove(&dot)?;
-        if place.birth != dot {
-            self.updated.remove(&place.birth);
+    /// Takes an entry out, of which the birth is known.
+    pub(super) fn remove(&mut self, dot: u64, birth: u64) {
+        self.dots.remove(dot);
+        if birth != dot {
+            self.updated.remove(&birth);
+            if self.updated.is_empty() {
+                self.updated = HashMap::default();
+            }
         }
-        Some(place)
     }
 
-    /// The birth of the entry whose dot that is.
-    pub(super) fn birth_at(&self, dot: u64) -> Option<u64> {
-        self.by_dot.get(&dot).map(|place| place.birth)
+    /// The greatest dot held, and its slot.
+    pub(super) fn last(&self) -> Option<(u64, SlotId)> {
+        self.dots.last()
     }
 
-    /// The greatest dot held.
-    pub(super) fn last_dot(&self) -> Option<u64> {
-        self.by_dot.last_key_value().map(|(&dot, _)| dot)
-    }
-
-    /// Dots held within `(lo, hi]`, ascending.
-    pub(super) fn dots_in(&self, lo: u64, hi: u64) -> Vec<u64> {
-        self.by_dot.range(lo + 1..=hi).map(|(&dot, _)| dot).collect()
+    /// Dots held within `(lo, hi]`, ascending, with their slots.
+    pub(super) fn dots_in(&self, lo: u64, hi: u64) -> Vec<(u64, SlotId)> {
+        self.dots.range(lo, hi).collect()
     }
 }

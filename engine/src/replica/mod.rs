@@ -31,7 +31,7 @@ pub use snapshot::{LaneSnapshot, Payload, SnapshotItem};
 
 pub(crate) use origin::Origins;
 
-use crate::shard::Shard;
+use crate::shard::{Reader, Shard};
 use crate::sync::{Arc, Ordering};
 use crate::tracker::Inner;
 use crate::{Entry, Incarnation, NodeId, NodeState, Tracker};
@@ -108,20 +108,7 @@ impl Replica {
         let inner = self.inner();
         inner.origins.set_local(identity, name);
         for shard in &inner.shards {
-            let mut state = shard.write();
-            state.identity = identity;
-            let own: Vec<u32> = state.lane.by_dot.values().copied().collect();
-            for slot in own {
-                let old = Arc::clone(&state.store.slot(slot).record);
-                let record = crate::entry::Record {
-                    key: old.key.clone(),
-                    meta: old.meta.clone(),
-                    node,
-                    incarnation,
-                    ..old.head()
-                };
-                state.store.replace(slot, Arc::new(record));
-            }
+            shard.lock().identity = identity;
         }
     }
 
@@ -140,7 +127,7 @@ impl Replica {
     /// Clock, count and digest of an own lane at one instant.
     #[must_use]
     pub fn lane_summary(&self, lane: u16) -> LaneSummary {
-        self.shard(lane).map_or_else(LaneSummary::default, |shard| shard.read().lane.summary())
+        self.shard(lane).map_or_else(LaneSummary::default, |shard| shard.lock().lane.summary())
     }
 
     /// Sets what is called, on the writer's thread and outside any lock, when an own lane has moved after
@@ -188,10 +175,8 @@ impl Replica {
         let mut entries = Vec::new();
         for lane in &origin.lanes {
             let lane = lane.lock();
-            for place in lane.places() {
-                let state = self.inner().shards[usize::from(place.shard)].read();
-                entries.push(Entry(Arc::clone(&state.store.slot(place.slot).record)));
-            }
+            // The lane's lock keeps them.
+            entries.extend(lane.slots().filter_map(|slot| Reader::entry(&self.inner().commons, slot)));
         }
         entries
     }

@@ -2,9 +2,9 @@
 
 use super::lane::LaneState;
 use super::{OriginError, Replica};
-use crate::entry::OriginIx;
+use crate::entry::{LOCAL, OriginIx};
 use crate::event::EventKind;
-use crate::shard::Wakes;
+use crate::shard::{Commons, State, Wakes};
 use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::tracker::Inner;
 use crate::{Incarnation, Node, NodeId, NodeState};
@@ -91,6 +91,9 @@ pub(super) struct Table {
     used: OriginIx,
 }
 
+/// Entries and topics looked at for each time that a shard is locked while events of a node that goes or comes are told.
+const TOLD_PER_LOCK: usize = 256;
+
 /// All other nodes.
 #[derive(Debug)]
 pub(crate) struct Origins {
@@ -98,12 +101,15 @@ pub(crate) struct Origins {
     /// Taken before any lane or shard by whatever makes a node come, go, hide or show, so that these take turns.
     turn: Mutex<()>,
     table: Mutex<Table>,
+    commons: Arc<Commons>,
 }
 
 impl Origins {
-    pub(crate) fn new(identity: Identity) -> Self {
+    pub(crate) fn new(commons: Arc<Commons>, identity: Identity) -> Self {
         let local = LocalNode { identity, name: String::new() };
+        commons.origins.set(commons.words(), LOCAL, identity.node.0, identity.incarnation.to_u64());
         Self {
+            commons,
             started: Instant::now(),
             turn: Mutex::new(()),
             table: Mutex::new(Table { local, ..Table::default() }),
@@ -119,7 +125,19 @@ impl Origins {
     }
 
     pub(crate) fn set_local(&self, identity: Identity, name: &str) {
-        self.table.lock().local = LocalNode { identity, name: name.to_owned() };
+        let mut table = self.table.lock();
+        table.local = LocalNode { identity, name: name.to_owned() };
+        let (node, life) = (identity.node.0, identity.incarnation.to_u64());
+        self.commons.origins.set(self.commons.words(), LOCAL, node, life);
+    }
+
+    /// Entries of nodes that are not down.
+    pub(crate) fn entries_visible(&self) -> usize {
+        let table = self.table.lock();
+        let up = table.by_node.values().filter(|origin| origin.state() != NodeState::Down);
+        // Relaxed: a number for show.
+        let entries: u64 = up.map(|origin| origin.entries.load(Ordering::Relaxed)).sum();
+        usize::try_from(entries).unwrap_or(usize::MAX)
     }
 
     pub(crate) fn get(&self, node: NodeId) -> Option<Arc<Origin>> {
@@ -186,10 +204,12 @@ impl Table {
         }
     }
 
-    fn take_index(&mut self) -> OriginIx {
-        self.free.pop().unwrap_or_else(|| {
-            self.used += 1;
-            self.used
+    /// A number for a life, if one is left.
+    fn take_index(&mut self, commons: &Commons) -> Option<OriginIx> {
+        self.free.pop().or_else(|| {
+            let fits = self.used + 1 < commons.origins_max;
+            self.used += OriginIx::from(fits);
+            fits.then_some(self.used)
         })
     }
 }
@@ -244,9 +264,20 @@ impl Replica {
         if let Some(old) = &old {
             inner.retire(old, wakes);
         }
+        let index = inner.origins.table().take_index(&inner.commons);
+        let index = match index {
+            Some(index) => index,
+            None => {
+                // Too many lives that are over wait to be purged: now is the time.
+                self.purge_all(wakes);
+                let max = inner.config.origins_max;
+                inner.origins.table().take_index(&inner.commons).ok_or(OriginError::TooMany { max })?
+            }
+        };
+        inner.commons.origins.set(inner.commons.words(), index, node.0, incarnation.to_u64());
         let mut table = inner.origins.table();
         let origin = Arc::new(Origin {
-            index: table.take_index(),
+            index,
             node,
             name: name.to_owned(),
             incarnation,
@@ -279,14 +310,15 @@ impl Replica {
         origin.set_state(state);
         let incarnation = origin.incarnation;
         if is_down && !was_down {
+            // As below.
+            let _lanes: Vec<_> = origin.lanes.iter().map(Mutex::lock).collect();
             inner.hide(origin.index, wakes);
             inner.emit_node(EventKind::NodeDown { node, incarnation }, wakes);
         } else if was_down && !is_down {
-            for shard in &inner.shards {
-                let mut guard = shard.write();
-                guard.unhide(origin.index, wakes);
-                inner.finish(shard, guard, wakes);
-            }
+            // Its entries do not change while subscribers are told of them.
+            let _lanes: Vec<_> = origin.lanes.iter().map(Mutex::lock).collect();
+            inner.commons.hide(origin.index, false);
+            inner.tell(origin.index, State::begin_joining, wakes);
             inner.emit_node(EventKind::NodeUp { node, incarnation }, wakes);
         }
         true
@@ -309,11 +341,21 @@ impl Replica {
 }
 
 impl Inner {
+    /// Takes an origin's entries out of every reader's sight, and tells subscribers after that. They do not change meanwhile.
     fn hide(&self, origin: OriginIx, wakes: &mut Wakes) {
+        self.commons.hide(origin, true);
+        self.tell(origin, State::begin_leaving, wakes);
+    }
+
+    fn tell(&self, origin: OriginIx, begin: fn(&mut State, OriginIx), wakes: &mut Wakes) {
         for shard in &self.shards {
-            let mut state = shard.write();
-            state.hide(origin, wakes);
-            self.finish(shard, state, wakes);
+            begin(&mut shard.lock(), origin);
+            let mut more = true;
+            while more {
+                let mut state = shard.lock();
+                more = state.tell(origin, TOLD_PER_LOCK, wakes);
+                self.finish(shard, state, wakes);
+            }
         }
     }
 

@@ -13,8 +13,17 @@ impl Replica {
     }
 
     fn purge(&self, entries_max: usize, wakes: &mut Wakes) -> bool {
+        let _turn = self.inner().origins.turn();
+        self.purge_in_turn(entries_max, wakes)
+    }
+
+    /// Purges every life that is over. The caller has the turn.
+    pub(super) fn purge_all(&self, wakes: &mut Wakes) {
+        self.purge_in_turn(usize::MAX, wakes);
+    }
+
+    fn purge_in_turn(&self, entries_max: usize, wakes: &mut Wakes) -> bool {
         let inner = self.inner();
-        let _turn = inner.origins.turn();
         let mut left = entries_max;
         loop {
             let Some(origin) = inner.origins.table().retired.front().cloned() else {
@@ -24,13 +33,12 @@ impl Replica {
                 let mut lane = lane.lock();
                 let mut cursor = Cursor::new(inner, wakes);
                 while left > 0
-                    && let Some(dot) = lane.last_dot()
+                    && let Some((dot, slot)) = lane.last()
                 {
-                    if let Some(place) = lane.remove(dot) {
-                        cursor.remove(place);
-                        // Relaxed: a count for show and for a limit that is checked under the lane's lock.
-                        origin.entries.fetch_sub(1, Ordering::Relaxed);
-                    }
+                    let (held, _) = cursor.remove(slot);
+                    lane.remove(dot, held.birth());
+                    // Relaxed: a count for show and for a limit that is checked under the lane's lock.
+                    origin.entries.fetch_sub(1, Ordering::Relaxed);
                     left -= 1;
                 }
                 if lane.len() > 0 {
@@ -38,8 +46,9 @@ impl Replica {
                 }
             }
             for shard in &inner.shards {
-                shard.write().hidden.retain(|&hidden| hidden != origin.index);
+                shard.lock().forget_silent(origin.index);
             }
+            inner.commons.hide(origin.index, false);
             let mut table = inner.origins.table();
             table.retired.retain(|other| !Arc::ptr_eq(other, &origin));
             table.free.push(origin.index);

@@ -9,7 +9,7 @@
 use super::apply::{LaneWriter, Told};
 use super::lane::Transfer;
 use super::{ApplyError, LaneCondition, LaneSummary, Replica};
-use crate::sync::Arc;
+use crate::shard::{NUMBER_MAX, Reader, SlotId, State};
 use crate::{Entry, Incarnation, NodeId};
 
 /// All live entries of one of this node's lanes at one instant.
@@ -47,13 +47,17 @@ pub struct SnapshotItem<'a> {
 }
 
 impl Replica {
-    /// All live entries of an own lane at one instant.
+    /// All live entries of an own lane at one instant. The shard's lock is held only while it is noted which these are.
     #[must_use]
     pub fn snapshot(&self, lane: u16) -> Option<LaneSnapshot> {
-        let state = self.shard(lane)?.read();
-        let slots = state.lane.by_dot.values().rev();
-        let entries = slots.map(|&slot| Entry(Arc::clone(&state.store.slot(slot).record))).collect();
-        Some(LaneSnapshot { lane, summary: state.lane.summary(), entries })
+        let choose = |state: &State| {
+            let slots: Vec<SlotId> = state.lane.dots.iter().rev().map(|(_, slot)| slot).collect();
+            (state.lane.summary(), slots)
+        };
+        Some(self.shard(lane)?.pinned(choose, |commons, (summary, slots)| {
+            let entries = slots.into_iter().filter_map(|slot| Reader::entry(commons, slot)).collect();
+            LaneSnapshot { lane, summary, entries }
+        }))
     }
 
     /// The base from which a snapshot of another node's lane is to be asked for: the clock held, or 0 if the lane has diverged.
@@ -131,6 +135,9 @@ impl LaneWriter<'_> {
     }
 
     fn begin(&mut self, base: u64, as_of: u64) -> Result<(), ApplyError> {
+        if as_of > NUMBER_MAX {
+            return Err(ApplyError::Malformed { what: "a clock has more than 48 bits" });
+        }
         let have = self.lane.clock;
         let clean = self.lane.condition == LaneCondition::Clean;
         let usable = if self.lane.condition == LaneCondition::Diverged { 0 } else { have };
@@ -175,27 +182,29 @@ impl LaneWriter<'_> {
                 Some(Payload { topic, key, meta }) => {
                     let told = Told { dot: item.dot, birth: item.birth, topic, key, meta };
                     // A lane that has diverged may hold anything under this dot or birth; its owner is right.
-                    if self.lane.birth_at(item.dot).is_some_and(|birth| birth != item.birth) {
-                        self.remove(item.dot);
-                    }
-                    if let Some((dot, place)) = self.lane.find(item.birth)
-                        && (dot > item.dot
-                            || !self.is_named(place, told)
-                            || (dot == item.dot && !self.has_meta(place, meta)))
+                    if let Some(slot) = self.lane.at(item.dot)
+                        && self.birth_of(slot) != item.birth
                     {
-                        self.remove(dot);
+                        self.remove(item.dot, slot);
+                    }
+                    if let Some((dot, slot)) = self.find(item.birth)
+                        && (dot > item.dot
+                            || !self.is_named(slot, told)
+                            || (dot == item.dot && !self.has_meta(slot, meta)))
+                    {
+                        self.remove(dot, slot);
                     }
                     self.upsert(told)?;
                 }
-                None => diverged |= self.lane.find(item.birth).is_none_or(|(dot, _)| dot != item.dot),
+                None => diverged |= self.find(item.birth).is_none_or(|(dot, _)| dot != item.dot),
             }
         }
         // Both ascend: what is held in the range and not listed was removed.
         let mut listed = items.iter().rev().map(|item| item.dot).peekable();
-        for dot in self.lane.dots_in(lo, hi) {
+        for (dot, slot) in self.lane.dots_in(lo, hi) {
             while listed.next_if(|&next| next < dot).is_some() {}
             if listed.peek() != Some(&dot) {
-                self.remove(dot);
+                self.remove(dot, slot);
             }
         }
         self.lane.transfer = Some(Transfer { next_hi: lo, diverged, ..transfer });

@@ -1,27 +1,36 @@
 //! One shard: its topics and entries, the lane that orders this node's operations on them, and who listens.
 
+mod commons;
 mod counts;
 mod emit;
+mod layout;
+mod read;
+mod records;
 mod store;
+mod tell;
 mod topic;
 mod write;
 
+pub(crate) use commons::{Commons, NameHash};
 pub(crate) use emit::Wakes;
-pub(crate) use store::{SlotId, Store};
-pub(crate) use write::Draft;
+pub(crate) use layout::{EntrySlot, NUMBER_MAX, Owner};
+pub(crate) use read::Reader;
+pub(crate) use store::{Fresh, SlotId, Store};
+pub(crate) use write::Joining;
 
 use crate::Entry;
-use crate::entry::{LOCAL, OriginIx};
 use crate::inbox::Inbox;
 use crate::lane::OwnLane;
 use crate::replica::Identity;
-use crate::sync::{Arc, AtomicU64, Ordering, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::{Arc, AtomicU64, Mutex, MutexGuard, Ordering};
 use crossbeam_utils::CachePadded;
+use tell::Silent;
 
-/// A shard: a state behind a lock, and its clock beside it for whoever only asks whether something has moved.
+/// A shard: a state behind its writers' lock, and its clock beside it for whoever only asks whether something has moved.
+/// Readers look at neither; see [`Reader`].
 #[derive(Debug)]
 pub(crate) struct Shard {
-    state: RwLock<State>,
+    state: CachePadded<Mutex<State>>,
     clock: CachePadded<AtomicU64>,
 }
 
@@ -36,8 +45,8 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     pub(crate) store: Store,
     pub(crate) lane: OwnLane,
-    /// Origins whose entries are not to be seen, because they are down or about to be purged.
-    pub(crate) hidden: Vec<OriginIx>,
+    /// Origins of whose entries subscribers are told that they left, or have not been told yet that they are back.
+    silent: Vec<Silent>,
     /// Subscriptions to every topic.
     pub(crate) everywhere: Vec<Arc<Inbox>>,
     pub(crate) counters: Counters,
@@ -53,30 +62,29 @@ pub(crate) struct Counters {
     pub(crate) events: u64,
 }
 
+/// Entries freed at once of those that were kept for a reader outside the lock.
+const KEPT_PER_LOCK: usize = 64;
+
 impl Shard {
-    pub(crate) fn new(index: u16, identity: Identity, log_max: usize) -> Self {
+    pub(crate) fn new(commons: Arc<Commons>, index: u16, identity: Identity, log_max: usize) -> Self {
         Self {
-            state: RwLock::new(State {
+            state: CachePadded::new(Mutex::new(State {
                 index,
                 identity,
                 version: 0,
                 closed: false,
-                store: Store::default(),
+                store: Store::new(commons, index),
                 lane: OwnLane::new(log_max),
-                hidden: Vec::new(),
+                silent: Vec::new(),
                 everywhere: Vec::new(),
                 counters: Counters::default(),
-            }),
+            })),
             clock: CachePadded::new(AtomicU64::new(0)),
         }
     }
 
-    pub(crate) fn read(&self) -> RwLockReadGuard<'_, State> {
-        self.state.read()
-    }
-
-    pub(crate) fn write(&self) -> RwLockWriteGuard<'_, State> {
-        self.state.write()
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
     }
 
     /// The clock of the lane, without the lock.
@@ -91,50 +99,71 @@ impl Shard {
         // Release: pairs with the Acquire of `clock`. The change flag's fence orders this before the look at the flag.
         self.clock.store(state.lane.clock, Ordering::Release);
     }
+
+    /// Runs `choose` under the lock, and `read` on what it chose outside of it: the slots chosen stay what they are meanwhile,
+    /// also if their entries are replaced or removed. So what is large is one instant, and no writer waits for it.
+    pub(crate) fn pinned<C, R>(
+        &self,
+        choose: impl FnOnce(&State) -> C,
+        read: impl FnOnce(&Commons, C) -> R,
+    ) -> R {
+        struct Pin<'a>(&'a Shard);
+        impl Drop for Pin<'_> {
+            fn drop(&mut self) {
+                self.0.lock().store.unpin();
+                while self.0.lock().store.free_kept(KEPT_PER_LOCK) {}
+            }
+        }
+        let (chosen, commons) = {
+            let mut state = self.lock();
+            let chosen = choose(&state);
+            state.store.pin();
+            (chosen, Arc::clone(&state.store.commons))
+        };
+        let _pin = Pin(self);
+        read(&commons, chosen)
+    }
 }
 
 impl State {
-    pub(crate) fn is_visible(&self, origin: OriginIx) -> bool {
-        origin == LOCAL || self.hidden.is_empty() || !self.hidden.contains(&origin)
+    /// Whether subscribers were told of an entry: it was shown, and nobody said that it left.
+    fn is_told(&self, slot: &EntrySlot) -> bool {
+        self.silent.is_empty()
+            || self.is_place_told(slot.origin(), self.store.record_of(slot), slot.position())
     }
 
-    /// Visible entries of a topic.
-    pub(crate) fn count(&self, topic: u32) -> usize {
-        let topic = self.store.topic(topic);
-        topic.len() - self.hidden.iter().map(|&origin| topic.count_of(origin)).sum::<usize>()
+    /// The entry in a slot.
+    pub(crate) fn entry(&self, slot: SlotId) -> Entry {
+        Reader::entry(&self.store.commons, slot).expect("the lock is held, and only live slots are asked for")
     }
 
-    /// Adds every visible entry, topic by topic.
+    /// Slots of the entries of a topic that subscribers were told of, in the order in which they came.
+    pub(crate) fn told_slots(&self, record: u32) -> Vec<SlotId> {
+        let topic = self.store.topics.get(record);
+        let slots = topic.list.after(self.store.words(), 0).map(|(slot, _)| slot);
+        slots.filter(|&slot| self.silent.is_empty() || self.is_told(&self.store.slot(slot))).collect()
+    }
+
+    /// Entries of a topic that readers see.
+    pub(crate) fn visible_count(&self, record: u32) -> usize {
+        let topic = self.store.topics.get(record);
+        topic.len() - topic.others.hidden(&self.store.commons)
+    }
+
+    /// Told entries of a topic, in the order in which they came.
+    pub(crate) fn extend_with(&self, record: u32, entries: &mut Vec<Entry>) {
+        entries.extend(self.told_slots(record).into_iter().map(|slot| self.entry(slot)));
+    }
+
+    /// Adds every told entry, topic by topic.
     pub(crate) fn extend_with_everything(&self, entries: &mut Vec<Entry>) {
-        for (topic, _) in self.store.topics() {
-            entries.extend(self.visible_after(topic, 0).map(|(_, entry)| entry));
+        for (record, _) in self.store.topics.iter_from(0) {
+            self.extend_with(record, entries);
         }
     }
 
-    /// The topic of that name, if it has entries or listeners.
-    pub(crate) fn find_topic(&self, name: &[u8]) -> Option<u32> {
-        self.store.find_topic(name)
-    }
-
-    /// Visible entries of `topic` with this key, oldest here first.
-    pub(crate) fn find_visible(&self, topic: u32, key: &[u8]) -> Vec<Entry> {
-        let mut found: Vec<(u64, Entry)> = self
-            .store
-            .find(topic, key)
-            .filter(|slot| self.is_visible(slot.record.origin))
-            .map(|slot| (slot.position, Entry(Arc::clone(&slot.record))))
-            .collect();
-        found.sort_unstable_by_key(|&(position, _)| position);
-        found.into_iter().map(|(_, entry)| entry).collect()
-    }
-
-    /// Visible entries of a topic in the order in which they came, from the one after position `after`, with their
-    /// positions.
-    pub(crate) fn visible_after(&self, topic: u32, after: u64) -> impl Iterator<Item = (u64, Entry)> + '_ {
-        self.store
-            .members_after(topic, after)
-            .map(|slot| self.store.slot(slot))
-            .filter(|slot| self.is_visible(slot.record.origin))
-            .map(|slot| (slot.position, Entry(Arc::clone(&slot.record))))
+    /// The record of the topic of that name, if it has entries or listeners.
+    pub(crate) fn find_topic(&self, name: &[u8], hash: NameHash) -> Option<u32> {
+        self.store.find_topic(name, hash)
     }
 }

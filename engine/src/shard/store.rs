@@ -1,211 +1,504 @@
-//! Storage of one shard: entries in slots that other structures name by number, found by topic and key.
+//! Storage of one shard, as its writer sees it: entries in slots that other structures name by number, found by topic and key.
 //!
-//! Plain maps behind the shard's lock. The face (slots by number, topics by number, nothing that borrows an entry
-//! beyond the call) is the one that lock-free storage needs too, so that it can take this module's place.
+//! Every method is called under the shard's lock. What readers see changes in an order that keeps them right (see the kernels): a
+//! slot is published before anything names it, and freed after nothing does.
 
+use super::commons::{Commons, NameHash};
 use super::counts::OriginCounts;
+use super::layout::{Draft, EntrySlot, Owner, TopicSlot, at, blob_len, id, topic_word};
+use super::records::Records;
 use super::topic::TopicRecord;
 use crate::Topic;
-use crate::entry::{OriginIx, Record};
-use crate::sync::Arc;
-use ahash::RandomState;
-use hashbrown::HashTable;
+use crate::entry::LOCAL;
+use crate::kernel::group::{GROUP, Group};
+use crate::kernel::members::List;
+use crate::kernel::slot::{SLOT_WORDS, Slot};
+use crate::kernel::table::{Allocate, NoRoom, Verdict, Writer};
+use crate::memory::{Memory, Slab, Words};
+use crate::sync::{Arc, Ordering};
 
-/// The number of a slot. Reused after its entry is gone.
+/// The number of a slot, unique in the tracker while its entry lives. Reused after it is gone.
 pub(crate) type SlotId = u32;
 
-/// An entry and where it stands in its topic.
-#[derive(Debug)]
-pub(crate) struct Slot {
-    pub(crate) record: Arc<Record>,
-    pub(crate) topic: u32,
-    pub(crate) position: u64,
-}
-
-impl std::fmt::Debug for Record {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{:?}/{} at {}.{}.{}",
-            self.topic,
-            String::from_utf8_lossy(&self.key),
-            self.origin,
-            self.lane,
-            self.clock
-        )
-    }
-}
-
-/// A vector with holes that are used again.
-#[derive(Debug)]
-struct Slab<T> {
-    cells: Vec<Option<T>>,
-    free: Vec<u32>,
-}
-
-impl<T> Default for Slab<T> {
-    fn default() -> Self {
-        Self { cells: Vec::new(), free: Vec::new() }
-    }
-}
-
-impl<T> Slab<T> {
-    fn insert(&mut self, value: T) -> u32 {
-        if let Some(id) = self.free.pop() {
-            self.cells[id as usize] = Some(value);
-            return id;
-        }
-        let id = u32::try_from(self.cells.len()).expect("the configuration keeps shards below 2^31 entries");
-        self.cells.push(Some(value));
-        id
-    }
-
-    fn remove(&mut self, id: u32) -> T {
-        let value = self.cells[id as usize].take().expect("only live numbers are removed");
-        self.free.push(id);
-        if self.free.len() == self.cells.len() {
-            // Everything left: give the memory back.
-            *self = Self::default();
-        }
-        value
-    }
-
-    fn get(&self, id: u32) -> &T {
-        self.cells[id as usize].as_ref().expect("only live numbers are used")
-    }
-
-    fn get_mut(&mut self, id: u32) -> &mut T {
-        self.cells[id as usize].as_mut().expect("only live numbers are used")
-    }
-
-    fn len(&self) -> usize {
-        self.cells.len() - self.free.len()
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        (0..).zip(&self.cells).filter_map(|(id, cell)| cell.as_ref().map(|value| (id, value)))
-    }
-}
-
 /// See the module's documentation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Store {
-    slots: Slab<Slot>,
-    by_key: HashTable<u32>,
-    topics: Slab<TopicRecord>,
-    by_name: HashTable<u32>,
-    by_origin: OriginCounts,
-    hasher: RandomState,
+    pub(crate) commons: Arc<Commons>,
+    index: u16,
+    slab: Slab,
+    entries: Writer<0>,
+    names: Writer<0>,
+    pub(crate) topics: Records<TopicRecord>,
+    stamps: u64,
+    len: usize,
+    /// Readers of slots outside the lock, for whom slots and topics that are gone are kept.
+    pins: usize,
+    kept_slots: Vec<SlotId>,
+    kept_topics: Vec<u32>,
+}
+
+/// What the table has under a key.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Held {
+    /// The number in the table: of a slot, or of a group of them.
+    named: Option<u32>,
+    /// The slot of the owner that was asked for.
+    pub(crate) own: Option<SlotId>,
+}
+
+/// An entry to be stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Fresh<'a> {
+    pub(crate) owner: Owner,
+    pub(crate) clock: u64,
+    pub(crate) birth: u64,
+    pub(crate) hash: u32,
+    pub(crate) key: &'a [u8],
+    pub(crate) meta: &'a [u8],
+}
+
+/// The writer's copy of a slot: under the lock nobody changes it.
+fn peek(words: &Words, slot: SlotId) -> EntrySlot {
+    let cell = words.cell(at(slot));
+    EntrySlot(std::array::from_fn(|index| cell.word(index).load(Ordering::Relaxed)))
+}
+
+/// The hash of whatever a table names: all have it in the upper half of their second word.
+fn hash_of(words: &Words) -> impl Fn(u32) -> u32 {
+    move |named| (words.cell(at(named & !GROUP)).word(1).load(Ordering::Relaxed) >> 32) as u32
+}
+
+fn key_is(words: &Words, slot: &EntrySlot, key: &[u8]) -> bool {
+    let inline = slot.inline_bytes();
+    if slot.lens().0 != key.len() {
+        return false;
+    }
+    match (slot.inline_key(&inline), slot.blob()) {
+        (Some(held), _) => held == key,
+        (None, Some(blob)) => {
+            let mut held = Vec::new();
+            blob.read(words, &mut held);
+            held.starts_with(key)
+        }
+        (None, None) => false,
+    }
+}
+
+/// The shard's slab and the arena, split from the rest of a store.
+macro_rules! memory {
+    ($store:ident) => {
+        Memory { arena: &$store.commons.arena, slab: &mut $store.slab }
+    };
 }
 
 impl Store {
+    pub(crate) fn new(commons: Arc<Commons>, index: u16) -> Self {
+        Self {
+            index,
+            slab: Slab::default(),
+            entries: Writer::new(commons.entries(index)),
+            names: Writer::new(commons.names(index)),
+            topics: Records::default(),
+            // Stamps are odd, and unique in the tracker: pages go from one shard to another.
+            stamps: u64::from(index) << 1 | 1,
+            len: 0,
+            pins: 0,
+            kept_slots: Vec::new(),
+            kept_topics: Vec::new(),
+            commons,
+        }
+    }
+
+    fn next_stamp(stamps: &mut u64) -> u64 {
+        *stamps += 1 << 9;
+        *stamps
+    }
+
+    pub(crate) fn words(&self) -> &Words {
+        self.commons.words()
+    }
+
     pub(crate) fn len(&self) -> usize {
-        self.slots.len()
+        self.len
     }
 
-    /// Entries of an origin, hidden or not.
-    pub(crate) fn count_of(&self, origin: OriginIx) -> usize {
-        self.by_origin.of(origin)
+    /// A copy of a slot.
+    pub(crate) fn slot(&self, slot: SlotId) -> EntrySlot {
+        peek(self.words(), slot)
     }
 
-    pub(crate) fn slot(&self, id: SlotId) -> &Slot {
-        self.slots.get(id)
+    /// Whether a slot is live.
+    pub(crate) fn is_live(&self, slot: SlotId) -> bool {
+        self.words().cell(at(slot)).word(0).load(Ordering::Relaxed) & 1 == 1
     }
 
-    pub(crate) fn topic(&self, id: u32) -> &TopicRecord {
-        self.topics.get(id)
+    /// Key and meta of an entry.
+    pub(crate) fn bytes(&self, slot: &EntrySlot) -> (Vec<u8>, Vec<u8>) {
+        let (key_len, _) = slot.lens();
+        let inline = slot.inline_bytes();
+        let mut bytes = slot.inline_key(&inline).unwrap_or(&[]).to_vec();
+        match slot.blob() {
+            Some(blob) => blob.read(self.words(), &mut bytes),
+            None => {
+                let (key, meta) = slot.lens();
+                bytes.extend_from_slice(&inline.as_slice()[key..key + meta]);
+            }
+        }
+        let meta = bytes.split_off(key_len);
+        (bytes, meta)
     }
 
-    pub(crate) fn topic_mut(&mut self, id: u32) -> &mut TopicRecord {
-        self.topics.get_mut(id)
+    /// The record of the topic of an entry.
+    pub(crate) fn record_of(&self, slot: &EntrySlot) -> u32 {
+        let word = self.words().cell(at(slot.topic())).word(topic_word::HEAD).load(Ordering::Relaxed);
+        (word >> 32) as u32
     }
 
-    pub(crate) fn topics(&self) -> impl Iterator<Item = (u32, &TopicRecord)> {
-        self.topics.iter()
-    }
-
-    pub(crate) fn find_topic(&self, name: &[u8]) -> Option<u32> {
-        self.by_name.find(self.hasher.hash_one(name), |&id| *self.topics.get(id).name == *name).copied()
+    /// The record of the topic of that name.
+    pub(crate) fn find_topic(&self, name: &[u8], hash: NameHash) -> Option<u32> {
+        let words = self.words();
+        self.names.table().find(words, hash.short(), |id| {
+            let word = words.cell(at(id)).word(topic_word::HEAD).load(Ordering::Relaxed);
+            let record = (word >> 32) as u32;
+            if *self.topics.get(record).name == *name { Verdict::Hit(record) } else { Verdict::Other }
+        })
     }
 
     /// The topic of that name, made if it is not there. Whoever interns it gives it a member or a listener, or calls
     /// [`release_topic`](Self::release_topic).
-    pub(crate) fn intern_topic(&mut self, name: &[u8]) -> u32 {
-        if let Some(id) = self.find_topic(name) {
-            return id;
+    pub(crate) fn intern_topic(&mut self, name: &[u8], hash: NameHash) -> Result<u32, NoRoom> {
+        if let Some(record) = self.find_topic(name, hash) {
+            return Ok(record);
         }
-        let id = self.topics.insert(TopicRecord::new(Topic::from(name)));
-        let Self { by_name, topics, hasher, .. } = self;
-        by_name.insert_unique(hasher.hash_one(name), id, |&id| hasher.hash_one(&*topics.get(id).name));
-        id
+        let words = self.commons.words();
+        let mut memory = memory!(self);
+        self.names.reserve(words, &mut memory, hash.short(), hash_of(words))?;
+        let long = TopicSlot::blob_len(name);
+        let blob = match long {
+            0 => None,
+            len => Some(memory.take(len.div_ceil(8)).ok_or(NoRoom)?),
+        };
+        let Some(place) = memory.take(SLOT_WORDS) else {
+            if let Some(blob) = blob {
+                memory.give(blob, long.div_ceil(8));
+            }
+            return Err(NoRoom);
+        };
+        let stamp = Self::next_stamp(&mut self.stamps);
+        let record = self.topics.insert(TopicRecord {
+            name: Topic::from(name),
+            hash,
+            id: id(place),
+            stamp,
+            list: List::default(),
+            others: OriginCounts::default(),
+            told: 0,
+            listeners: Vec::new(),
+        });
+        let slot = TopicSlot::pack(words, stamp, (hash.short(), self.index, record), name, blob);
+        Slot::<0>::publish(words, place, &slot.0);
+        self.names.insert(words, hash.short(), id(place));
+        Ok(record)
     }
 
     /// Forgets the topic if nothing uses it.
-    pub(crate) fn release_topic(&mut self, id: u32) {
-        if !self.topics.get(id).is_unused() {
+    pub(crate) fn release_topic(&mut self, record: u32) {
+        if !self.topics.is_live(record) || !self.topics.get(record).is_unused() {
             return;
         }
-        let name = self.topics.remove(id).name;
-        if let Ok(found) = self.by_name.find_entry(self.hasher.hash_one(&*name), |&other| other == id) {
-            found.remove();
+        if self.pins > 0 {
+            self.kept_topics.push(record);
+            return;
         }
-        if self.by_name.is_empty() {
-            self.by_name = HashTable::new();
+        let mut topic = self.topics.remove(record);
+        let words = self.commons.words();
+        let mut memory = memory!(self);
+        let place = at(topic.id);
+        self.names.remove(words, &mut memory, topic.hash.short(), topic.id, hash_of(words));
+        let blob = TopicSlot(peek(words, topic.id).0).blob();
+        Slot::<0>::free(words, place);
+        topic.list.free(words, &mut memory);
+        topic.others.free(&mut memory);
+        if let Some(blob) = blob {
+            memory.give(blob.at, blob.len.div_ceil(8));
         }
+        memory.give(place, SLOT_WORDS);
     }
 
-    /// All entries of a topic with this key, hidden ones too, in no order.
-    pub(crate) fn find(&self, topic: u32, key: &[u8]) -> impl Iterator<Item = &Slot> {
-        self.find_ids(topic, key).map(|id| self.slots.get(id))
-    }
-
-    /// The numbers of [`find`](Self::find).
-    pub(crate) fn find_ids(&self, topic: u32, key: &[u8]) -> impl Iterator<Item = SlotId> {
-        self.by_key.iter_hash(self.hash_of(topic, key)).copied().filter(move |&id| {
-            let slot = self.slots.get(id);
-            slot.topic == topic && *slot.record.key == *key
-        })
-    }
-
-    pub(crate) fn members_after(&self, topic: u32, position: u64) -> impl Iterator<Item = SlotId> + '_ {
-        self.topics.get(topic).after(position)
-    }
-
-    pub(crate) fn insert(&mut self, topic: u32, record: Arc<Record>) -> SlotId {
-        let hash = self.hash_of(topic, &record.key);
-        let origin = record.origin;
-        self.by_origin.add(origin);
-        let id = self.slots.insert(Slot { record, topic, position: 0 });
-        self.slots.get_mut(id).position = self.topics.get_mut(topic).join(id, origin);
-        let Self { by_key, slots, hasher, .. } = self;
-        by_key.insert_unique(hash, id, |&id| {
-            let slot = slots.get(id);
-            hasher.hash_one((slot.topic, &*slot.record.key))
+    /// What there is under a key of a topic, and the slot of `owner` among it.
+    pub(crate) fn held(&self, record: u32, hash: u32, key: &[u8], owner: Owner) -> Held {
+        let words = self.words();
+        let topic = self.topics.get(record).id;
+        let is_key = |slot: &EntrySlot| slot.topic() == topic && key_is(words, slot, key);
+        let found = self.entries.table().find(words, hash, |named| {
+            if named & GROUP == 0 {
+                let slot = peek(words, named);
+                if !is_key(&slot) {
+                    return Verdict::Other;
+                }
+                return Verdict::Hit(Held {
+                    named: Some(named),
+                    own: (slot.owner() == owner).then_some(named),
+                });
+            }
+            let group = Group::<0>::named(named);
+            if !group.numbers(words).next().is_some_and(|first| is_key(&peek(words, first))) {
+                return Verdict::Other;
+            }
+            let own = group.numbers(words).find(|&member| peek(words, member).owner() == owner);
+            Verdict::Hit(Held { named: Some(named), own })
         });
-        id
+        found.unwrap_or_default()
     }
 
-    /// Puts another version of the same entry into its slot; returns the old one.
-    pub(crate) fn replace(&mut self, id: SlotId, record: Arc<Record>) -> Arc<Record> {
-        std::mem::replace(&mut self.slots.get_mut(id).record, record)
-    }
-
-    /// Takes an entry out. Its topic stays until [`release_topic`](Self::release_topic).
-    pub(crate) fn remove(&mut self, id: SlotId) -> Slot {
-        let slot = self.slots.remove(id);
-        let hash = self.hash_of(slot.topic, &slot.record.key);
-        if let Ok(found) = self.by_key.find_entry(hash, |&other| other == id) {
-            found.remove();
+    /// Stores an entry. `held` is what [`held`](Self::held) says of its key.
+    ///
+    /// # Errors
+    /// There is no memory for it. Nothing has changed.
+    pub(crate) fn insert(&mut self, record: u32, fresh: &Fresh<'_>, held: Held) -> Result<SlotId, NoRoom> {
+        let words = self.commons.words();
+        let mut memory = memory!(self);
+        let stamps = &mut self.stamps;
+        let topic = self.topics.get_mut(record);
+        let origin = match fresh.owner {
+            Owner::Session(_) => LOCAL,
+            Owner::Lane(origin, _) => origin,
+        };
+        if origin != LOCAL {
+            topic.others.reserve(words, &mut memory, at(topic.id))?;
         }
-        if self.by_key.is_empty() {
-            self.by_key = HashTable::new();
+        topic.list.reserve(words, &mut memory, topic.head(), Self::next_stamp(stamps))?;
+        if held.named.is_none() {
+            self.entries.reserve(words, &mut memory, fresh.hash, hash_of(words))?;
         }
-        self.by_origin.remove(slot.record.origin);
-        self.topics.get_mut(slot.topic).leave(slot.position, slot.record.origin);
-        slot
+        let draft = Draft {
+            topic: topic.id,
+            hash: fresh.hash,
+            clock: fresh.clock,
+            birth: fresh.birth,
+            prev: 0,
+            position: topic.list.next_position(),
+            owner: fresh.owner,
+        };
+        let slot = publish(words, &mut memory, Self::next_stamp(stamps), &draft, fresh.key, fresh.meta)?;
+        if let Some(named) = held.named {
+            let joined = join_group(words, &mut memory, &mut self.entries, fresh.hash, named, slot, stamps);
+            if let Err(no_room) = joined {
+                free(words, &mut memory, slot);
+                return Err(no_room);
+            }
+        } else {
+            self.entries.insert(words, fresh.hash, slot);
+        }
+        topic.list.append(words, slot);
+        let members = topic.len();
+        if origin == LOCAL {
+            // Release: who finds the number finds the member.
+            let count = words.cell(at(topic.id)).word(topic_word::MEMBERS);
+            count.store(members as u64, Ordering::Release);
+        } else {
+            topic.others.change(words, at(topic.id), origin, true, members);
+        }
+        self.len += 1;
+        Ok(slot)
     }
 
-    fn hash_of(&self, topic: u32, key: &[u8]) -> u64 {
-        self.hasher.hash_one((topic, key))
+    /// Gives an entry another version, in another slot; returns that. The old one's slot is freed.
+    ///
+    /// # Errors
+    /// There is no memory for it. Nothing has changed.
+    pub(crate) fn replace(
+        &mut self,
+        old: SlotId,
+        clock: u64,
+        prev: u64,
+        meta: &[u8],
+    ) -> Result<SlotId, NoRoom> {
+        let held = self.slot(old);
+        let key = (!held.is_long()).then(|| held.inline_bytes());
+        let long_key = if held.is_long() { self.bytes(&held).0 } else { Vec::new() };
+        let key = key.as_ref().map_or(long_key.as_slice(), |key| &key.as_slice()[..held.lens().0]);
+        let record = self.record_of(&held);
+        let words = self.commons.words();
+        let mut memory = memory!(self);
+        let draft = Draft {
+            topic: held.topic(),
+            hash: held.hash(),
+            clock,
+            birth: held.birth(),
+            prev,
+            position: held.position(),
+            owner: held.owner(),
+        };
+        let stamp = Self::next_stamp(&mut self.stamps);
+        let new = publish(words, &mut memory, stamp, &draft, key, meta)?;
+        match self.group_of(&held, old) {
+            Some(group) => group.swing(self.commons.words(), old, new),
+            None => self.entries.swing(self.commons.words(), held.hash(), old, new),
+        }
+        self.topics.get_mut(record).list.swing(self.commons.words(), held.position(), new);
+        self.free(old);
+        Ok(new)
     }
+
+    /// The group that has a slot, if it is in one.
+    fn group_of(&self, held: &EntrySlot, slot: SlotId) -> Option<Group<0>> {
+        let words = self.words();
+        let found = self.entries.table().find(words, held.hash(), |named| {
+            let group = (named & GROUP != 0).then(|| Group::<0>::named(named));
+            match group {
+                None if named == slot => Verdict::Hit(None),
+                Some(group) if group.numbers(words).any(|member| member == slot) => Verdict::Hit(Some(group)),
+                _ => Verdict::Other,
+            }
+        });
+        found.flatten()
+    }
+
+    /// Takes an entry out; returns its last version. Its topic stays until [`release_topic`](Self::release_topic).
+    pub(crate) fn remove(&mut self, slot: SlotId) -> EntrySlot {
+        let held = self.slot(slot);
+        let record = self.record_of(&held);
+        let group = self.group_of(&held, slot);
+        let words = self.commons.words();
+        let mut memory = memory!(self);
+        let stamps = &mut self.stamps;
+        match group {
+            None => self.entries.remove(words, &mut memory, held.hash(), slot, hash_of(words)),
+            Some(group) => {
+                group.remove(words, slot);
+                let mut left = group.numbers(words);
+                match (left.next(), left.next()) {
+                    (Some(last), None) => {
+                        self.entries.swing(words, held.hash(), group.id(), last);
+                        group.free(words, &mut memory);
+                    }
+                    _ if group.is_sparse(words) => {
+                        let numbers: Vec<u32> = group.numbers(words).collect();
+                        let stamp = Self::next_stamp(stamps);
+                        // Without memory it stays as it is.
+                        if let Ok(dense) = Group::<0>::make(words, &mut memory, held.hash(), &numbers, stamp)
+                        {
+                            self.entries.swing(words, held.hash(), group.id(), dense.id());
+                            group.free(words, &mut memory);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        let topic = self.topics.get_mut(record);
+        let head = topic.head();
+        topic.list.remove(words, &mut memory, head, held.position(), || Self::next_stamp(stamps));
+        let members = topic.len();
+        let origin = held.origin();
+        if origin == LOCAL {
+            let count = words.cell(at(topic.id)).word(topic_word::MEMBERS);
+            count.store(members as u64, Ordering::Release);
+        } else {
+            topic.others.change(words, at(topic.id), origin, false, members);
+        }
+        self.len -= 1;
+        self.free(slot);
+        held
+    }
+
+    fn free(&mut self, slot: SlotId) {
+        if self.pins > 0 {
+            self.kept_slots.push(slot);
+            return;
+        }
+        free(self.commons.words(), &mut memory!(self), slot);
+    }
+
+    /// From now on, slots and topics that are there or come stay readable, also when they are gone, until
+    /// [`unpin`](Self::unpin).
+    pub(crate) fn pin(&mut self) {
+        self.pins += 1;
+    }
+
+    /// Ends one [`pin`](Self::pin).
+    pub(crate) fn unpin(&mut self) {
+        self.pins -= 1;
+    }
+
+    /// Frees some of what was kept for pins that have ended; whether there is more.
+    pub(crate) fn free_kept(&mut self, max: usize) -> bool {
+        if self.pins > 0 {
+            return false;
+        }
+        for _ in 0..max {
+            if let Some(slot) = self.kept_slots.pop() {
+                free(self.commons.words(), &mut memory!(self), slot);
+            } else if let Some(record) = self.kept_topics.pop() {
+                self.release_topic(record);
+            } else {
+                self.kept_slots = Vec::new();
+                self.kept_topics = Vec::new();
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// Fills and publishes a slot.
+fn publish(
+    words: &Words,
+    memory: &mut Memory<'_>,
+    stamp: u64,
+    draft: &Draft,
+    key: &[u8],
+    meta: &[u8],
+) -> Result<SlotId, NoRoom> {
+    let long = blob_len(key, meta);
+    // A meta of no bytes beside a key that is too long for the slot has no place of its own.
+    let blob = match long {
+        0 => None,
+        len => Some(memory.take(len.div_ceil(8)).ok_or(NoRoom)?),
+    };
+    let Some(place) = memory.take(SLOT_WORDS) else {
+        if let Some(blob) = blob {
+            memory.give(blob, long.div_ceil(8));
+        }
+        return Err(NoRoom);
+    };
+    Slot::<0>::publish(words, place, &EntrySlot::pack(words, stamp, draft, key, meta, blob).0);
+    Ok(id(place))
+}
+
+/// Frees a slot that nothing names any more, and the bytes outside it.
+fn free(words: &Words, memory: &mut Memory<'_>, slot: SlotId) {
+    let blob = peek(words, slot).blob();
+    Slot::<0>::free(words, at(slot));
+    if let Some(blob) = blob {
+        memory.give(blob.at, blob.len.div_ceil(8));
+    }
+    memory.give(at(slot), SLOT_WORDS);
+}
+
+/// Adds a slot to what the table has under its key: a slot becomes a group of two, and a full group a larger one.
+fn join_group(
+    words: &Words,
+    memory: &mut Memory<'_>,
+    entries: &mut Writer<0>,
+    hash: u32,
+    named: u32,
+    slot: SlotId,
+    stamps: &mut u64,
+) -> Result<(), NoRoom> {
+    if named & GROUP == 0 {
+        let group = Group::<0>::make(words, memory, hash, &[named, slot], Store::next_stamp(stamps))?;
+        entries.swing(words, hash, named, group.id());
+        return Ok(());
+    }
+    let group = Group::<0>::named(named);
+    if group.push(words, slot) {
+        return Ok(());
+    }
+    let numbers: Vec<u32> = group.numbers(words).chain([slot]).collect();
+    let larger = Group::<0>::make(words, memory, hash, &numbers, Store::next_stamp(stamps))?;
+    entries.swing(words, hash, named, larger.id());
+    group.free(words, memory);
+    Ok(())
 }

@@ -1,63 +1,40 @@
-//! A topic: its members in the order in which they came, how many each origin has, and who listens.
+//! A topic, as its shard's writer knows it: its members, how many each origin has, and who listens.
 
+use super::commons::NameHash;
 use super::counts::OriginCounts;
 use crate::Topic;
-use crate::entry::OriginIx;
 use crate::inbox::Inbox;
+use crate::kernel::members::{Head, List};
+use crate::shard::layout::{at, topic_word};
 use crate::sync::Arc;
-use std::collections::BTreeMap;
 
-/// What a shard keeps of one topic. It stays while it has members or listeners.
+/// What a shard keeps of one topic beside the record that readers see. It stays while it has members or listeners.
 #[derive(Debug)]
 pub(crate) struct TopicRecord {
     pub(crate) name: Topic,
-    /// Position → slot. A position is given when an entry joins and kept through its updates, so that a page can go on
-    /// after the last position of the one before and neither lose nor repeat a member.
-    members: BTreeMap<u64, u32>,
-    next_position: u64,
-    by_origin: OriginCounts,
+    pub(crate) hash: NameHash,
+    /// The number of the record that readers see, and its stamp.
+    pub(crate) id: u32,
+    pub(crate) stamp: u64,
+    pub(crate) list: List<0>,
+    /// Members of other origins than this node.
+    pub(crate) others: OriginCounts,
+    /// Members that subscribers were told of: their last event was a join or an update, or would have been.
+    pub(crate) told: usize,
     pub(crate) listeners: Vec<Arc<Inbox>>,
 }
 
 impl TopicRecord {
-    pub(crate) fn new(name: Topic) -> Self {
-        Self {
-            name,
-            members: BTreeMap::new(),
-            next_position: 1,
-            by_origin: OriginCounts::default(),
-            listeners: Vec::new(),
-        }
-    }
-
     pub(crate) fn len(&self) -> usize {
-        self.members.len()
+        self.list.len()
     }
 
     pub(crate) fn is_unused(&self) -> bool {
-        self.members.is_empty() && self.listeners.is_empty()
+        self.list.len() == 0 && self.listeners.is_empty()
     }
 
-    pub(crate) fn count_of(&self, origin: OriginIx) -> usize {
-        self.by_origin.of(origin)
-    }
-
-    /// Adds a member; returns its position.
-    pub(crate) fn join(&mut self, slot: u32, origin: OriginIx) -> u64 {
-        let position = self.next_position;
-        self.next_position += 1;
-        self.members.insert(position, slot);
-        self.by_origin.add(origin);
-        position
-    }
-
-    pub(crate) fn leave(&mut self, position: u64, origin: OriginIx) {
-        self.members.remove(&position);
-        self.by_origin.remove(origin);
-    }
-
-    /// Slots of the members after a position, in order.
-    pub(crate) fn after(&self, position: u64) -> impl Iterator<Item = u32> + '_ {
-        self.members.range(position + 1..).map(|(_, &slot)| slot)
+    /// Where the list of its members begins.
+    pub(crate) fn head(&self) -> Head {
+        Head { record: at(self.id), word: topic_word::HEAD, stamp: self.stamp }
     }
 }

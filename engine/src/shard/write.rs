@@ -1,84 +1,133 @@
 //! Changing a shard: the three changes that any entry can go through, and this node's own operations on top of them.
 
-use super::{SlotId, State, Wakes};
-use crate::entry::{LOCAL, Record};
+use super::commons::NameHash;
+use super::layout::{EntrySlot, NUMBER_MAX};
+use super::store::{Fresh, Held};
+use super::{Owner, SlotId, State, Wakes};
+use crate::entry::{content_hash, digest};
 use crate::event::EventKind;
+use crate::kernel::table::NoRoom;
 use crate::lane::Logged;
-use crate::sync::Arc;
-use crate::{Entry, EntryRef, Error};
+use crate::{EntryRef, Error};
 
-/// The bytes of an entry to be, allocated before the lock is taken.
-#[derive(Debug)]
-pub(crate) struct Draft {
-    pub(crate) key: Box<[u8]>,
-    pub(crate) meta: Box<[u8]>,
+/// No entry gets a clock beyond this. A lane with a million operations a second gets there after eight years; removals still
+/// have room then.
+const CLOCK_MAX: u64 = NUMBER_MAX - (1 << 40);
+
+/// An entry that is to join, with everything worked out that needs no lock.
+#[derive(Clone, Copy)]
+pub(crate) struct Joining<'a> {
+    pub(crate) topic: &'a [u8],
+    pub(crate) name: NameHash,
+    pub(crate) key: &'a [u8],
+    pub(crate) key_hash: u32,
+    pub(crate) meta: &'a [u8],
+    /// [`content_hash`] of it.
+    pub(crate) content: u64,
 }
 
-impl Draft {
-    pub(crate) fn new(key: &[u8], meta: &[u8]) -> Self {
-        Self { key: key.into(), meta: meta.into() }
-    }
-}
-
-/// The three changes, for entries of any origin. What is hidden changes without an event.
+/// The three changes, for entries of any origin. What is silent changes without an event.
 impl State {
-    pub(crate) fn join(&mut self, topic: u32, record: Arc<Record>, wakes: &mut Wakes) -> SlotId {
+    /// Stores an entry of a topic, which is interned.
+    pub(crate) fn join(
+        &mut self,
+        record: u32,
+        fresh: &Fresh<'_>,
+        held: Held,
+        wakes: &mut Wakes,
+    ) -> Result<SlotId, NoRoom> {
+        let slot = self.store.insert(record, fresh, held)?;
         self.version += 1;
-        let visible = self.is_visible(record.origin);
-        let first = visible && self.count(topic) == 0;
-        let slot = self.store.insert(topic, Arc::clone(&record));
-        if first {
-            self.emit_first(topic, wakes);
+        if self.silent.is_empty() || self.is_told(&self.store.slot(slot)) {
+            self.told_more(record, wakes);
+            self.emit(record, wakes, |state| EventKind::Join(state.entry(slot)));
         }
-        if visible {
-            self.emit(topic, wakes, || EventKind::Join(Entry(record)));
-        }
-        slot
+        Ok(slot)
     }
 
-    pub(crate) fn revise(&mut self, slot: SlotId, record: Arc<Record>, wakes: &mut Wakes) {
+    /// Gives an entry another version; returns its slot.
+    pub(crate) fn revise(
+        &mut self,
+        slot: SlotId,
+        clock: u64,
+        prev: u64,
+        meta: &[u8],
+        wakes: &mut Wakes,
+    ) -> Result<SlotId, NoRoom> {
+        let held = self.store.slot(slot);
+        let record = self.store.record_of(&held);
+        let old = (self.is_heard(record) && self.is_told(&held)).then(|| self.entry(slot));
+        let new = self.store.replace(slot, clock, prev, meta)?;
         self.version += 1;
-        let topic = self.store.slot(slot).topic;
-        let visible = self.is_visible(record.origin);
-        let old = self.store.replace(slot, Arc::clone(&record));
-        if visible {
-            self.emit(topic, wakes, || EventKind::Update { old: Entry(old), new: Entry(record) });
+        if let Some(old) = old {
+            self.emit(record, wakes, |state| EventKind::Update { old, new: state.entry(new) });
         }
+        Ok(new)
     }
 
-    pub(crate) fn leave(&mut self, slot: SlotId, wakes: &mut Wakes) -> Arc<Record> {
+    /// Takes an entry out; returns its last version's part in its lane's digest.
+    pub(crate) fn leave(&mut self, slot: SlotId, wakes: &mut Wakes) -> (EntrySlot, u64) {
         self.version += 1;
-        let removed = self.store.remove(slot);
-        let topic = removed.topic;
-        if self.is_visible(removed.record.origin) {
-            let record = Arc::clone(&removed.record);
-            self.emit(topic, wakes, || EventKind::Leave(Entry(record)));
-            if self.count(topic) == 0 {
-                self.emit_empty(topic, wakes);
-            }
+        let held = self.store.slot(slot);
+        let record = self.store.record_of(&held);
+        let digest = self.digest_of(&held);
+        let told = self.is_told(&held);
+        let left = (told && self.is_heard(record)).then(|| self.entry(slot));
+        self.store.remove(slot);
+        if let Some(left) = left {
+            self.emit(record, wakes, |_| EventKind::Leave(left));
         }
-        self.store.release_topic(topic);
-        removed.record
+        if told {
+            self.told_less(record, wakes);
+        }
+        self.store.release_topic(record);
+        (held, digest)
+    }
+
+    /// The part of an entry in its lane's digest.
+    pub(crate) fn digest_of(&self, slot: &EntrySlot) -> u64 {
+        let topic = self.store.topics.get(self.store.record_of(slot)).hash.stable;
+        let content = if slot.is_long() {
+            let (key, meta) = self.store.bytes(slot);
+            content_hash(topic, &key, &meta)
+        } else {
+            let inline = slot.inline_bytes();
+            let (key, meta) = slot.lens();
+            content_hash(topic, &inline.as_slice()[..key], &inline.as_slice()[key..key + meta])
+        };
+        digest(content, slot.birth(), slot.clock())
     }
 }
 
 /// This node's own operations.
 impl State {
+    /// Why there is no memory.
+    pub(crate) fn no_room(&self) -> Error {
+        Error::Full { field: "memory_max", max: self.store.commons.memory_max }
+    }
+
+    fn dot(&self, clock: u64) -> EntryRef {
+        let (node, incarnation) = (self.identity.node, self.identity.incarnation);
+        EntryRef { node, incarnation, lane: self.index, clock }
+    }
+
     /// The slot of this session's entry.
-    pub(crate) fn find_own(&self, session: u64, topic: &[u8], key: &[u8]) -> Option<SlotId> {
-        let topic = self.find_topic(topic)?;
-        self.store.find_ids(topic, key).find(|&id| {
-            let record = &self.store.slot(id).record;
-            record.origin == LOCAL && record.session == session
-        })
+    pub(crate) fn find_own(&self, session: u64, topic: &[u8], name: NameHash, key: &[u8]) -> Option<SlotId> {
+        let record = self.find_topic(topic, name)?;
+        let hash = self.store.commons.hash_key(name, key);
+        self.store.held(record, hash, key, Owner::Session(session)).own
+    }
+
+    /// Whether a slot is this session's, here. What a session remembers may be others' after a shutdown.
+    pub(crate) fn is_own(&self, session: u64, slot: SlotId) -> bool {
+        !self.closed && self.store.is_live(slot) && self.store.slot(slot).owner() == Owner::Session(session)
     }
 
     /// Adds an entry. `full`: why the session may not have another, said only if it does not have this one already.
     pub(crate) fn track(
         &mut self,
         session: u64,
-        topic: &[u8],
-        draft: Draft,
+        joining: &Joining<'_>,
         full: Option<Error>,
         entries_max: usize,
         wakes: &mut Wakes,
@@ -86,9 +135,12 @@ impl State {
         if self.closed {
             return Err(Error::Shutdown);
         }
-        if let Some(slot) = self.find_own(session, topic, &draft.key) {
-            let existing = Entry(Arc::clone(&self.store.slot(slot).record)).entry_ref();
-            return Err(Error::AlreadyTracked { existing });
+        let owner = Owner::Session(session);
+        let (hash, key) = (joining.key_hash, joining.key);
+        let record = self.find_topic(joining.topic, joining.name);
+        let held = record.map_or_else(Held::default, |record| self.store.held(record, hash, key, owner));
+        if let Some(slot) = held.own {
+            return Err(Error::AlreadyTracked { existing: self.dot(self.store.slot(slot).clock()) });
         }
         if let Some(full) = full {
             return Err(full);
@@ -96,70 +148,83 @@ impl State {
         if self.store.len() >= entries_max {
             return Err(Error::Full { field: "shard_entries_max", max: entries_max });
         }
-        let topic = self.store.intern_topic(topic);
-        let clock = self.lane.tick(|_| Logged::Add);
-        let record = Arc::new(Record {
-            topic: self.store.topic(topic).name.clone(),
-            key: draft.key,
-            meta: draft.meta,
-            node: self.identity.node,
-            incarnation: self.identity.incarnation,
-            origin: LOCAL,
-            lane: self.index,
-            clock,
-            birth: clock,
-            prev: 0,
-            session,
-        });
-        self.lane.digest = self.lane.digest.wrapping_add(record.digest());
-        let dot = Entry(Arc::clone(&record)).entry_ref();
-        let slot = self.join(topic, record, wakes);
-        self.lane.by_dot.insert(clock, slot);
+        let clock = self.lane.clock + 1;
+        if clock > CLOCK_MAX {
+            return Err(Error::Full {
+                field: "clock",
+                max: usize::try_from(CLOCK_MAX).unwrap_or(usize::MAX),
+            });
+        }
+        let record = match record {
+            Some(record) => record,
+            None => self.store.intern_topic(joining.topic, joining.name).map_err(|NoRoom| self.no_room())?,
+        };
+        let fresh = Fresh { owner, clock, birth: clock, hash, key, meta: joining.meta };
+        let slot = match self.join(record, &fresh, held, wakes) {
+            Ok(slot) => slot,
+            Err(NoRoom) => {
+                self.store.release_topic(record);
+                return Err(self.no_room());
+            }
+        };
+        self.lane.tick(Logged::Add);
+        self.lane.digest = self.lane.digest.wrapping_add(digest(joining.content, clock, clock));
+        self.lane.dots.insert(clock, slot);
         self.counters.tracked += 1;
-        Ok((slot, dot))
+        self.own_changed();
+        Ok((slot, self.dot(clock)))
     }
 
-    /// Gives an own entry a new version. `expected`: only if its version is still this clock; otherwise `Ok(None)`.
+    /// Gives an own entry a new version; returns the old slot, the new one and the new ref. `expected`: only if its version is still
+    /// this clock; otherwise `Ok(None)`.
     pub(crate) fn update(
         &mut self,
         session: u64,
-        topic: &[u8],
-        draft: Draft,
+        joining: &Joining<'_>,
         expected: Option<u64>,
         wakes: &mut Wakes,
-    ) -> Result<Option<EntryRef>, Error> {
+    ) -> Result<Option<(SlotId, SlotId, EntryRef)>, Error> {
         if self.closed {
             return Err(Error::Shutdown);
         }
-        let slot = self.find_own(session, topic, &draft.key).ok_or(Error::NotTracked)?;
-        let old = Arc::clone(&self.store.slot(slot).record);
-        if expected.is_some_and(|expected| expected != old.clock) {
+        let record = self.find_topic(joining.topic, joining.name).ok_or(Error::NotTracked)?;
+        let owner = Owner::Session(session);
+        let held = self.store.held(record, joining.key_hash, joining.key, owner);
+        let slot = held.own.ok_or(Error::NotTracked)?;
+        let old = self.store.slot(slot);
+        if expected.is_some_and(|expected| expected != old.clock()) {
             return Ok(None);
         }
-        let clock = self.lane.tick(|_| Logged::Update { birth: old.birth });
-        let record = Arc::new(Record {
-            topic: old.topic.clone(),
-            key: draft.key,
-            meta: draft.meta,
-            clock,
-            prev: old.clock,
-            ..old.head()
-        });
-        self.lane.digest = self.lane.digest.wrapping_sub(old.digest()).wrapping_add(record.digest());
-        self.lane.by_dot.remove(&old.clock);
-        self.lane.by_dot.insert(clock, slot);
-        let dot = Entry(Arc::clone(&record)).entry_ref();
-        self.revise(slot, record, wakes);
+        let clock = self.lane.clock + 1;
+        if clock > CLOCK_MAX {
+            return Err(Error::Full {
+                field: "clock",
+                max: usize::try_from(CLOCK_MAX).unwrap_or(usize::MAX),
+            });
+        }
+        let gone = self.digest_of(&old);
+        let revised = self.revise(slot, clock, old.clock(), joining.meta, wakes);
+        let new = revised.map_err(|NoRoom| self.no_room())?;
+        self.lane.tick(Logged::Update { birth: old.birth() });
+        let came = digest(joining.content, old.birth(), clock);
+        self.lane.digest = self.lane.digest.wrapping_sub(gone).wrapping_add(came);
+        self.lane.dots.remove(old.clock());
+        self.lane.dots.insert(clock, new);
         self.counters.updated += 1;
-        Ok(Some(dot))
+        Ok(Some((slot, new, self.dot(clock))))
     }
 
     /// Takes an own entry out.
     pub(crate) fn untrack(&mut self, slot: SlotId, wakes: &mut Wakes) {
-        let record = self.leave(slot, wakes);
-        self.lane.tick(|_| Logged::Remove { birth: record.birth });
-        self.lane.digest = self.lane.digest.wrapping_sub(record.digest());
-        self.lane.by_dot.remove(&record.clock);
+        let (held, digest) = self.leave(slot, wakes);
+        self.lane.tick(Logged::Remove { birth: held.birth() });
+        self.lane.digest = self.lane.digest.wrapping_sub(digest);
+        self.lane.dots.remove(held.clock());
         self.counters.untracked += 1;
+        self.own_changed();
+    }
+
+    fn own_changed(&self) {
+        self.store.commons.set_own(self.index, self.lane.dots.len() as u64);
     }
 }

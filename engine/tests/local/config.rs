@@ -5,17 +5,18 @@ use headcount::{Config, ConfigError, Error, Filter, NodeId, NodeState};
 
 type Set = fn(Config, usize) -> Config;
 
-const FIELDS: [(&str, Set, usize, usize); 10] = [
+const FIELDS: [(&str, Set, usize, usize); 11] = [
     ("shards", Config::shards, 1, 256),
     ("topic_len_max", Config::topic_len_max, 0, 65_535),
     ("key_len_max", Config::key_len_max, 0, 65_535),
     ("meta_len_max", Config::meta_len_max, 0, 65_535),
     ("session_entries_max", Config::session_entries_max, 1, 1 << 32),
-    ("shard_entries_max", Config::shard_entries_max, 1, 1 << 31),
+    ("shard_entries_max", Config::shard_entries_max, 1, 1 << 27),
     ("subscription_queue_max", Config::subscription_queue_max, 1, 1 << 24),
     ("lane_log_max", Config::lane_log_max, 16, 1 << 24),
-    ("origins_max", Config::origins_max, 1, 65_536),
+    ("origins_max", Config::origins_max, 1, 32_768),
     ("origin_entries_max", Config::origin_entries_max, 1, 1 << 32),
+    ("memory_max", Config::memory_max, 1 << 24, 1 << 36),
 ];
 
 #[test]

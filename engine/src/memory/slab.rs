@@ -1,0 +1,170 @@
+//! Cells of the sizes that slots, records, chunks, groups and byte strings need, carved from pages of the arena.
+//!
+//! A page belongs to one shard and one size. Its first cache line says how many cells are in use and which are free (a list through
+//! their second words; the first is a stamp in most, and stays 0); 42 slots of 96 bytes fill the rest of it exactly. Only the shard's
+//! writer, under the shard's lock, looks at any of that. A page without cells in use goes back to the arena, but for one of each
+//! size that is kept for the next.
+
+use super::{Arena, PAGE_WORDS};
+use crate::kernel::table::Allocate;
+use crate::sync::{Ordering, fence};
+
+/// Words of the head of a page: used and fresh cells; first free cell; neighbours in the list of pages with free cells.
+const HEAD_WORDS: usize = 8;
+/// Sizes of cells, in words; larger ones are whole pages.
+const SIZES: [usize; 12] = [8, 12, 16, 24, 32, 48, 64, 100, 124, 168, 252, 504];
+const GRANULE_WORDS: usize = 4;
+
+const _: () = assert!((PAGE_WORDS - HEAD_WORDS) / 12 * 12 == PAGE_WORDS - HEAD_WORDS);
+
+/// The pages of one shard that have free cells, by size.
+#[derive(Debug, Default)]
+pub(crate) struct Slab {
+    /// The first page of each size that has free cells; 0 for none.
+    open: [u32; SIZES.len()],
+}
+
+/// A shard's slab together with the arena that it takes pages from.
+pub(crate) struct Memory<'a> {
+    pub(crate) arena: &'a Arena,
+    pub(crate) slab: &'a mut Slab,
+}
+
+/// The size class of so many words; `None` if that is more than a page's cell.
+fn class_of(words: usize) -> Option<usize> {
+    SIZES.iter().position(|&size| size >= words)
+}
+
+fn cells_of(class: usize) -> u32 {
+    ((PAGE_WORDS - HEAD_WORDS) / SIZES[class]) as u32
+}
+
+/// The head of a page, unpacked.
+#[derive(Clone, Copy)]
+struct Head {
+    used: u32,
+    fresh: u32,
+    free: u32,
+    next: u32,
+    previous: u32,
+}
+
+impl Memory<'_> {
+    fn head(&self, page: u32) -> Head {
+        let cell = self.arena.words().cell(page as usize * PAGE_WORDS);
+        // Relaxed, here and below: one writer, under its lock.
+        let [counts, free, links] = [0, 1, 2].map(|index| cell.word(index).load(Ordering::Relaxed));
+        Head {
+            used: counts as u32,
+            fresh: (counts >> 32) as u32,
+            free: free as u32,
+            next: links as u32,
+            previous: (links >> 32) as u32,
+        }
+    }
+
+    fn set_head(&self, page: u32, head: Head) {
+        let cell = self.arena.words().cell(page as usize * PAGE_WORDS);
+        cell.word(0).store(u64::from(head.used) | u64::from(head.fresh) << 32, Ordering::Relaxed);
+        cell.word(1).store(u64::from(head.free), Ordering::Relaxed);
+        cell.word(2).store(u64::from(head.next) | u64::from(head.previous) << 32, Ordering::Relaxed);
+    }
+
+    /// Puts a page at the front of those with free cells.
+    fn open(&mut self, class: usize, page: u32, mut head: Head) {
+        head.previous = 0;
+        head.next = self.slab.open[class];
+        if head.next != 0 {
+            let mut next = self.head(head.next);
+            next.previous = page;
+            self.set_head(head.next, next);
+        }
+        self.slab.open[class] = page;
+        self.set_head(page, head);
+    }
+
+    /// Takes a page out of those with free cells.
+    fn close(&mut self, class: usize, head: Head) {
+        if head.next != 0 {
+            let mut next = self.head(head.next);
+            next.previous = head.previous;
+            self.set_head(head.next, next);
+        }
+        if head.previous == 0 {
+            self.slab.open[class] = head.next;
+        } else {
+            let mut previous = self.head(head.previous);
+            previous.next = head.next;
+            self.set_head(head.previous, previous);
+        }
+    }
+
+    fn take_cell(&mut self, class: usize) -> Option<usize> {
+        let page = match self.slab.open[class] {
+            0 => {
+                let page = self.arena.take(1)?;
+                // Stale readers may look at what is stored from here on.
+                fence(Ordering::Release);
+                self.open(class, page, Head { used: 0, fresh: 0, free: 0, next: 0, previous: 0 });
+                page
+            }
+            page => page,
+        };
+        let mut head = self.head(page);
+        let at = if head.free == 0 {
+            let at = page as usize * PAGE_WORDS + HEAD_WORDS + head.fresh as usize * SIZES[class];
+            head.fresh += 1;
+            // Not live, whatever the page was before.
+            self.arena.words().cell(at).word(0).store(0, Ordering::Relaxed);
+            at
+        } else {
+            let at = head.free as usize * GRANULE_WORDS;
+            head.free = self.arena.words().cell(at).word(1).load(Ordering::Relaxed) as u32;
+            at
+        };
+        head.used += 1;
+        self.set_head(page, head);
+        if head.used == cells_of(class) {
+            self.close(class, head);
+        }
+        Some(at)
+    }
+
+    fn give_cell(&mut self, class: usize, at: usize) {
+        let page = (at / PAGE_WORDS) as u32;
+        let mut head = self.head(page);
+        self.arena.words().cell(at).word(1).store(u64::from(head.free), Ordering::Relaxed);
+        head.free = (at / GRANULE_WORDS) as u32;
+        head.used -= 1;
+        if head.used + 1 == cells_of(class) {
+            self.open(class, page, head);
+            return;
+        }
+        self.set_head(page, head);
+        let is_only = head.next == 0 && head.previous == 0;
+        if head.used == 0 && !is_only {
+            self.close(class, head);
+            self.arena.give(page, 1);
+        }
+    }
+}
+
+impl Allocate for Memory<'_> {
+    fn take(&mut self, words: usize) -> Option<usize> {
+        let at = match class_of(words) {
+            Some(class) => self.take_cell(class)?,
+            None => self.arena.take(words.div_ceil(PAGE_WORDS))? as usize * PAGE_WORDS,
+        };
+        // Whatever is stored here from now on comes after whatever ended the place's last use.
+        fence(Ordering::Release);
+        Some(at)
+    }
+
+    fn give(&mut self, at: usize, words: usize) {
+        fence(Ordering::Release);
+        match class_of(words) {
+            Some(class) => self.give_cell(class, at),
+            None => self.arena.give((at / PAGE_WORDS) as u32, words.div_ceil(PAGE_WORDS)),
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! What all shards of a tracker and all readers share: the arena, where in it the shards' tables begin, and the origins.
+
+use super::layout::{NUMBER_MAX, at};
+use crate::Config;
+use crate::kernel::origin::{ORIGIN_WORDS, OriginTable};
+use crate::kernel::table::Table;
+use crate::memory::{Arena, MemoryStats, PAGE_WORDS, Words};
+use crate::sync::Ordering;
+use ahash::RandomState;
+
+/// Words of a shard's roots: a cache line of its own.
+const ROOT_WORDS: usize = 8;
+const ENTRIES: usize = 0;
+const NAMES: usize = 1;
+const OWN: usize = 2;
+
+/// See the module's documentation.
+pub(crate) struct Commons {
+    pub(crate) arena: Arena,
+    pub(crate) origins: OriginTable<0>,
+    /// Origins that the table has room for.
+    pub(crate) origins_max: u32,
+    roots: usize,
+    hasher: RandomState,
+    shard_mask: usize,
+    pub(crate) memory_max: usize,
+}
+
+impl std::fmt::Debug for Commons {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Commons").field("memory", &self.arena.stats()).finish_non_exhaustive()
+    }
+}
+
+/// The hashes of a topic's name.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NameHash {
+    /// XXH3: the same on every node. It decides the shard and goes into digests.
+    pub(crate) stable: u64,
+    /// Seeded by chance: nobody outside can make names collide in the tables.
+    pub(crate) seeded: u64,
+}
+
+impl NameHash {
+    /// What the table of names is searched for.
+    #[inline(always)]
+    pub(crate) fn short(self) -> u32 {
+        (self.seeded >> 32) as u32
+    }
+}
+
+impl Commons {
+    pub(crate) fn new(config: &Config) -> Self {
+        let arena = Arena::new(config.memory_max);
+        // As many lives again may wait to be purged, and one is this node's.
+        let origins_max = config.origins_max + config.origins_max.clamp(16, 1024) + 1;
+        let take = |words: usize| {
+            let pages = words.div_ceil(PAGE_WORDS);
+            let page =
+                arena.take(pages).expect("the smallest arena holds the largest tables of a configuration");
+            // All zero: an arena that is new is.
+            page as usize * PAGE_WORDS
+        };
+        let origins = OriginTable::new(take(origins_max * ORIGIN_WORDS));
+        let roots = take((config.shards + 1) * ROOT_WORDS);
+        Self {
+            origins,
+            origins_max: origins_max as u32,
+            roots,
+            hasher: RandomState::new(),
+            shard_mask: config.shards - 1,
+            memory_max: config.memory_max,
+            arena,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn words(&self) -> &Words {
+        self.arena.words()
+    }
+
+    pub(crate) fn memory(&self) -> MemoryStats {
+        self.arena.stats()
+    }
+
+    #[inline(always)]
+    fn root(&self, shard: u16) -> usize {
+        self.roots + usize::from(shard) * ROOT_WORDS
+    }
+
+    /// The table of a shard's entries, by topic and key.
+    #[inline(always)]
+    pub(crate) fn entries(&self, shard: u16) -> Table<0> {
+        Table::new(self.root(shard) + ENTRIES)
+    }
+
+    /// The table of a shard's topics, by name.
+    #[inline(always)]
+    pub(crate) fn names(&self, shard: u16) -> Table<0> {
+        Table::new(self.root(shard) + NAMES)
+    }
+
+    /// This node's entries of a shard.
+    pub(crate) fn own(&self, shard: u16) -> u64 {
+        // Relaxed: a number for show; whoever needs it exactly holds the shard's lock.
+        self.words().word(self.root(shard) + OWN).load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_own(&self, shard: u16, entries: u64) {
+        self.words().word(self.root(shard) + OWN).store(entries, Ordering::Relaxed);
+    }
+
+    fn hidden_word(&self) -> usize {
+        self.roots + (self.shard_mask + 1) * ROOT_WORDS
+    }
+
+    /// Whether any origin is hidden: if none is, a topic's members are its count.
+    #[inline(always)]
+    pub(crate) fn hides_any(&self) -> bool {
+        // Acquire: pairs with the Release of `hide`.
+        self.words().word(self.hidden_word()).load(Ordering::Acquire) > 0
+    }
+
+    /// Takes an origin's entries out of sight of every reader, or brings them back. Callers take turns.
+    pub(crate) fn hide(&self, origin: u32, hidden: bool) {
+        let words = self.words();
+        if self.origins.is_hidden(words, origin) == hidden {
+            return;
+        }
+        let count = words.word(self.hidden_word());
+        let others = count.load(Ordering::Relaxed);
+        // Counted as long as it is hidden, so that no count misses it. Release: pairs with the Acquire of `hides_any`.
+        if hidden {
+            count.store(others + 1, Ordering::Release);
+            self.origins.hide(words, origin, true);
+        } else {
+            self.origins.hide(words, origin, false);
+            count.store(others - 1, Ordering::Release);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn hash_name(&self, name: &[u8]) -> NameHash {
+        NameHash { stable: xxhash_rust::xxh3::xxh3_64(name), seeded: self.hasher.hash_one(name) }
+    }
+
+    /// What the table of entries is searched for.
+    #[inline(always)]
+    pub(crate) fn hash_key(&self, name: NameHash, key: &[u8]) -> u32 {
+        (self.hasher.hash_one((name.seeded, key)) >> 32) as u32
+    }
+
+    /// The shard of a topic. XXH3 and not a hasher with a key of its own: nodes with equally many shards then put a topic into
+    /// the same one, and a delta of one lane finds all its topics in one shard.
+    #[inline(always)]
+    pub(crate) fn shard_of(&self, name: NameHash) -> u16 {
+        ((name.stable >> 32) as usize & self.shard_mask) as u16
+    }
+
+    /// Fetches the bucket in which an entry is looked for.
+    pub(crate) fn prefetch(&self, shard: u16, key_hash: u32) {
+        self.entries(shard).prefetch(self.words(), key_hash);
+    }
+
+    /// The topic of a slot's entry. For a slot that is not freed.
+    pub(crate) fn topic_of(&self, slot: u32) -> u32 {
+        self.words().cell(at(slot)).word(1).load(Ordering::Relaxed) as u32
+    }
+
+    /// The birth of a slot's entry. For a slot that is not freed.
+    pub(crate) fn birth_of(&self, slot: u32) -> u64 {
+        self.words().cell(at(slot)).word(3).load(Ordering::Relaxed) & NUMBER_MAX
+    }
+
+    /// The shard of a slot's entry. For a slot that is not freed; of another, some shard.
+    pub(crate) fn shard_of_slot(&self, slot: u32) -> u16 {
+        let record = self.words().cell(at(self.topic_of(slot))).word(1).load(Ordering::Relaxed);
+        ((record >> 16) as usize & self.shard_mask) as u16
+    }
+}

@@ -1,0 +1,330 @@
+//! How an entry and a topic lie in their slots of twelve words.
+//!
+//! ```text
+//! entry   0 stamp          topic   0 stamp
+//!         1 topic, hash            1 length of the name, shard; hash
+//!         2 clock, form            2 first chunk of members; number of the writer's record
+//!         3 birth, owner           3 members
+//!         4 previous, owner        4 counts of other origins: place, length
+//!         5 position, owner        5 name's bytes if they do not fit: place; changes of the counts
+//!         6..12 key, meta          6..12 name
+//! ```
+//!
+//! Clocks and positions have 48 bits, and the owner the 16 bits that are left in each of three words: the session, or the lane and the number of
+//! the origin. Key and meta lie one after the other if they fit 48 bytes together. If not, word 6 has the place of their
+//! bytes and both lengths, and a key of up to 40 bytes stays in the slot, since every search compares it.
+
+use crate::entry::{LOCAL, OriginIx};
+use crate::kernel::slot::{Copied, SLOT_WORDS};
+use crate::memory::Words;
+use crate::sync::Ordering;
+
+/// Words per unit in which places are told in 32 bits.
+pub(crate) const GRANULE_WORDS: usize = 4;
+/// The greatest clock, position and session number.
+pub(crate) const NUMBER_MAX: u64 = (1 << 48) - 1;
+/// Key and meta of so many bytes together lie in the slot.
+const INLINE_MAX: usize = 48;
+/// A key of so many bytes lies in the slot even if the meta does not.
+const KEY_INLINE_MAX: usize = 40;
+const BYTES: usize = 6;
+
+const IS_LOCAL: u64 = 1 << 12;
+const IS_LONG: u64 = 1 << 13;
+
+/// The first word of a place.
+#[inline(always)]
+pub(crate) fn at(id: u32) -> usize {
+    id as usize * GRANULE_WORDS
+}
+
+/// The number of a place.
+#[inline(always)]
+pub(crate) fn id(at: usize) -> u32 {
+    (at / GRANULE_WORDS) as u32
+}
+
+/// Who owns an entry.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Owner {
+    /// A session of this node.
+    Session(u64),
+    /// A lane of another node.
+    Lane(OriginIx, u16),
+}
+
+/// What an entry's slot is filled with, but for its bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Draft {
+    pub(crate) topic: u32,
+    pub(crate) hash: u32,
+    pub(crate) clock: u64,
+    pub(crate) birth: u64,
+    pub(crate) prev: u64,
+    pub(crate) position: u64,
+    pub(crate) owner: Owner,
+}
+
+/// A copy of an entry's slot.
+#[derive(Clone, Copy)]
+pub(crate) struct EntrySlot(pub(crate) Copied);
+
+/// Where bytes lie that do not fit the slot: the place, in words, and how many bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Blob {
+    pub(crate) at: usize,
+    pub(crate) len: usize,
+}
+
+impl Blob {
+    /// Words for so many bytes.
+    pub(crate) fn words(len: usize) -> usize {
+        len.div_ceil(8).max(1)
+    }
+
+    /// Appends the bytes to `out`. If the place has been given up meanwhile they are not what they should be: look at the
+    /// slot's stamp again.
+    pub(crate) fn read(self, words: &Words, out: &mut Vec<u8>) {
+        let end = out.len() + self.len;
+        for index in 0..Self::words(self.len) {
+            // Relaxed: the slot's stamp and the reader's fence say whether it was whole, as for the slot's own words.
+            let word = words.cell(self.at + index).word(0).load(Ordering::Relaxed);
+            out.extend_from_slice(&word.to_le_bytes());
+        }
+        out.truncate(end);
+    }
+
+    fn write<'a>(self, words: &Words, bytes: impl Iterator<Item = &'a u8>) {
+        let mut bytes = bytes.copied().fuse();
+        for index in 0..Self::words(self.len) {
+            let word: [u8; 8] = std::array::from_fn(|_| bytes.next().unwrap_or(0));
+            words.cell(self.at + index).word(0).store(u64::from_le_bytes(word), Ordering::Relaxed);
+        }
+    }
+}
+
+/// How many bytes of an entry do not fit its slot.
+pub(crate) fn blob_len(key: &[u8], meta: &[u8]) -> usize {
+    if key.len() + meta.len() <= INLINE_MAX {
+        0
+    } else if key.len() <= KEY_INLINE_MAX {
+        meta.len()
+    } else {
+        key.len() + meta.len()
+    }
+}
+
+/// Packs bytes into words, from word `first` of the slot on.
+fn pack_bytes(slot: &mut Copied, first: usize, key: &[u8], meta: &[u8]) {
+    let mut bytes = [[0_u8; 8]; SLOT_WORDS - BYTES];
+    let flat = bytes.as_flattened_mut();
+    let start = (first - BYTES) * 8;
+    flat[start..start + key.len()].copy_from_slice(key);
+    flat[start + key.len()..start + key.len() + meta.len()].copy_from_slice(meta);
+    for (word, bytes) in slot[BYTES..].iter_mut().zip(bytes) {
+        *word |= u64::from_le_bytes(bytes);
+    }
+}
+
+impl EntrySlot {
+    /// Packs an entry. `blob` is the place for [`blob_len`] bytes, if there are any, which are written there.
+    pub(crate) fn pack(
+        words: &Words,
+        stamp: u64,
+        draft: &Draft,
+        key: &[u8],
+        meta: &[u8],
+        blob: Option<usize>,
+    ) -> Self {
+        let (local, owner) = match draft.owner {
+            Owner::Session(session) => (IS_LOCAL, session),
+            Owner::Lane(origin, lane) => (0, u64::from(origin) << 16 | u64::from(lane)),
+        };
+        let mut slot = [0; SLOT_WORDS];
+        slot[0] = stamp;
+        slot[1] = u64::from(draft.topic) | u64::from(draft.hash) << 32;
+        slot[3] = draft.birth | (owner & 0xffff) << 48;
+        slot[4] = draft.prev | (owner >> 16 & 0xffff) << 48;
+        slot[5] = draft.position | (owner >> 32 & 0xffff) << 48;
+        let form = match blob {
+            None => {
+                pack_bytes(&mut slot, BYTES, key, meta);
+                key.len() as u64 | (meta.len() as u64) << 6
+            }
+            Some(place) => {
+                let inline_key = if key.len() <= KEY_INLINE_MAX { key } else { &[] };
+                let blob = Blob { at: place, len: blob_len(key, meta) };
+                let outside = &key[inline_key.len()..];
+                blob.write(words, outside.iter().chain(meta));
+                slot[BYTES] = u64::from(id(place)) | (key.len() as u64) << 32 | (meta.len() as u64) << 48;
+                pack_bytes(&mut slot, BYTES + 1, inline_key, &[]);
+                IS_LONG
+            }
+        };
+        slot[2] = draft.clock | (form | local) << 48;
+        Self(slot)
+    }
+
+    pub(crate) fn topic(&self) -> u32 {
+        self.0[1] as u32
+    }
+
+    pub(crate) fn hash(&self) -> u32 {
+        (self.0[1] >> 32) as u32
+    }
+
+    pub(crate) fn clock(&self) -> u64 {
+        self.0[2] & NUMBER_MAX
+    }
+
+    pub(crate) fn birth(&self) -> u64 {
+        self.0[3] & NUMBER_MAX
+    }
+
+    pub(crate) fn prev(&self) -> u64 {
+        self.0[4] & NUMBER_MAX
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.0[5] & NUMBER_MAX
+    }
+
+    fn form(&self) -> u64 {
+        self.0[2] >> 48
+    }
+
+    fn owner_bits(&self) -> u64 {
+        self.0[3] >> 48 | self.0[4] >> 48 << 16 | self.0[5] >> 48 << 32
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        let bits = self.owner_bits();
+        if self.form() & IS_LOCAL == 0 {
+            Owner::Lane((bits >> 16) as OriginIx, bits as u16)
+        } else {
+            Owner::Session(bits)
+        }
+    }
+
+    pub(crate) fn origin(&self) -> OriginIx {
+        match self.owner() {
+            Owner::Session(_) => LOCAL,
+            Owner::Lane(origin, _) => origin,
+        }
+    }
+
+    pub(crate) fn is_long(&self) -> bool {
+        self.form() & IS_LONG != 0
+    }
+
+    /// Lengths of key and meta.
+    pub(crate) fn lens(&self) -> (usize, usize) {
+        if self.is_long() {
+            let word = self.0[BYTES];
+            ((word >> 32) as usize & 0xffff, (word >> 48) as usize)
+        } else {
+            let form = self.form() as usize;
+            ((form & 63).min(INLINE_MAX), (form >> 6 & 63).min(INLINE_MAX))
+        }
+    }
+
+    /// Where the bytes lie that do not fit.
+    pub(crate) fn blob(&self) -> Option<Blob> {
+        self.is_long().then(|| {
+            let (key, meta) = self.lens();
+            let len = if key <= KEY_INLINE_MAX { meta } else { key + meta };
+            Blob { at: at(self.0[BYTES] as u32), len }
+        })
+    }
+
+    /// The bytes that lie in the slot.
+    #[inline(always)]
+    pub(crate) fn inline_bytes(&self) -> InlineBytes {
+        InlineBytes(std::array::from_fn(|index| self.0[BYTES + index].to_le_bytes()))
+    }
+
+    /// The key, if it lies in the slot, of which `inline` are the bytes.
+    #[inline(always)]
+    pub(crate) fn inline_key<'a>(&self, inline: &'a InlineBytes) -> Option<&'a [u8]> {
+        let (key, _) = self.lens();
+        if !self.is_long() {
+            Some(&inline.0.as_flattened()[..key])
+        } else if key <= KEY_INLINE_MAX {
+            Some(&inline.0.as_flattened()[8..8 + key])
+        } else {
+            None
+        }
+    }
+}
+
+/// The last six words of a slot, as bytes.
+#[derive(Clone, Copy)]
+pub(crate) struct InlineBytes([[u8; 8]; SLOT_WORDS - BYTES]);
+
+impl InlineBytes {
+    #[inline(always)]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.0.as_flattened()
+    }
+}
+
+/// Words of a topic's record that change during its life.
+pub(crate) mod topic_word {
+    /// First chunk of the member list; in the upper half the number of the writer's record.
+    pub(crate) const HEAD: usize = 2;
+    /// Members, of every origin.
+    pub(crate) const MEMBERS: usize = 3;
+    /// The counts of other origins.
+    pub(crate) const COUNTS: usize = 4;
+    /// In the upper half, how often the counts were changed; odd while they are.
+    pub(crate) const CHANGES: usize = 5;
+}
+
+/// A copy of a topic's record. Its words that change are not to be believed.
+#[derive(Clone, Copy)]
+pub(crate) struct TopicSlot(pub(crate) Copied);
+
+impl TopicSlot {
+    pub(crate) fn pack(
+        words: &Words,
+        stamp: u64,
+        (hash, shard, record): (u32, u16, u32),
+        name: &[u8],
+        blob: Option<usize>,
+    ) -> Self {
+        let mut slot = [0; SLOT_WORDS];
+        slot[0] = stamp;
+        slot[1] = name.len() as u64 | u64::from(shard) << 16 | u64::from(hash) << 32;
+        slot[2] = u64::from(record) << 32;
+        match blob {
+            None => pack_bytes(&mut slot, BYTES, name, &[]),
+            Some(place) => {
+                Blob { at: place, len: name.len() }.write(words, name.iter());
+                slot[5] = u64::from(id(place));
+            }
+        }
+        Self(slot)
+    }
+
+    /// Bytes of a name that do not fit a record.
+    pub(crate) fn blob_len(name: &[u8]) -> usize {
+        if name.len() <= INLINE_MAX { 0 } else { name.len() }
+    }
+
+    pub(crate) fn name_len(&self) -> usize {
+        self.0[1] as usize & 0xffff
+    }
+
+    pub(crate) fn shard(&self) -> u16 {
+        (self.0[1] >> 16) as u16
+    }
+
+    pub(crate) fn blob(&self) -> Option<Blob> {
+        let len = self.name_len();
+        (len > INLINE_MAX).then(|| Blob { at: at(self.0[5] as u32), len })
+    }
+
+    pub(crate) fn inline_bytes(&self) -> InlineBytes {
+        InlineBytes(std::array::from_fn(|index| self.0[BYTES + index].to_le_bytes()))
+    }
+}
