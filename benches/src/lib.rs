@@ -8,6 +8,20 @@
 //! HEADCOUNT_BENCH_ENTRIES=1000000 cargo bench -p headcount-benches  with a million entries resident
 //! ```
 //!
+//! One topic that everybody is in, beside the same spread over 1,000 topics and beside a plain map:
+//!
+//! ```text
+//! cargo bench -p headcount-benches --bench hot_topic                all of it
+//! cargo bench -p headcount-benches --bench hot_topic -- join_leave  the writers only
+//! ```
+//!
+//! Instructions of each operation, counted by valgrind and held to `benches/instruction_bounds.json` (see [`count`]):
+//!
+//! ```text
+//! cargo run --release -p headcount-benches --bin count -- gate          a table; fails if a bound is passed
+//! cargo run --release -p headcount-benches --bin count -- gate --bless  sets the bounds anew
+//! ```
+//!
 //! A machine's noise is larger than most differences, so compare ratios within one run: each operation that a plain
 //! concurrent map has too is measured on two of them (see [`peers`]) right beside the tracker. The maps neither order,
 //! log, announce nor replicate anything, and nobody owns what is in them: they are the bound, not the alternative.
@@ -15,6 +29,7 @@
 //! The data is the same in every run: topics of 12 bytes shared by 1,000 members each, keys of 16 bytes, metas of 32
 //! bytes, in an order that is shuffled so that neighbours are in different topics, as connections arrive.
 
+pub mod count;
 pub mod peers;
 mod resident;
 mod timing;

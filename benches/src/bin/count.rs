@@ -1,0 +1,129 @@
+//! `count`: instruction counts of the tracker's operations, and the gate that holds them to their bounds. See
+//! `headcount_benches::count`.
+
+use clap::Parser;
+use headcount_benches::count::{Bounds, Gate, OPERATIONS, Operation, Row, Verdict, measure, run};
+use std::error::Error;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Nothing could be counted, or there is nothing to hold it against. Over a bound is 1.
+const NO_VERDICT: u8 = 2;
+
+/// Instructions of the tracker's operations, counted by callgrind and held to bounds
+#[derive(Parser)]
+#[command(name = "count")]
+enum Command {
+    /// Sets up, and runs one operation N times: what the gate runs under callgrind
+    Run {
+        /// Its name, as the gate's table has it
+        operation: String,
+        /// How many times
+        n: usize,
+        /// Resident entries
+        #[arg(long, default_value_t = 20_000)]
+        entries: usize,
+    },
+    /// Counts every operation; exit status 1 if one is over its bound, 2 if there is no verdict
+    Gate {
+        /// Resident entries
+        #[arg(long, default_value_t = 20_000)]
+        entries: usize,
+        /// Prints JSON in place of the table
+        #[arg(long)]
+        json: bool,
+        /// Sets the bounds from what is counted now
+        #[arg(long)]
+        bless: bool,
+        /// The table of bounds [default: that of the crate]
+        #[arg(long, value_name = "FILE")]
+        bounds: Option<PathBuf>,
+        /// Runs of valgrind at a time
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+        jobs: u16,
+    },
+}
+
+fn main() -> ExitCode {
+    let outcome = match Command::parse() {
+        Command::Run { operation, n, entries } => run_one(&operation, n, entries),
+        Command::Gate { entries, json, bless, bounds, jobs } => {
+            let committed = || Path::new(env!("CARGO_MANIFEST_DIR")).join("instruction_bounds.json");
+            gate(entries, json, bless, &bounds.unwrap_or_else(committed), jobs)
+        }
+    };
+    outcome.unwrap_or_else(|error| {
+        // If standard error is closed, the exit status says it.
+        let _unheard = writeln!(io::stderr(), "count: {error}");
+        ExitCode::from(NO_VERDICT)
+    })
+}
+
+fn run_one(name: &str, n: usize, entries: usize) -> Result<ExitCode, Box<dyn Error>> {
+    let operation = Operation::named(name).ok_or_else(|| {
+        let names: Vec<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
+        format!("OPERATION is {name}, it must be one of {}", names.join(", "))
+    })?;
+    run(operation, n, entries)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn gate(entries: usize, json: bool, bless: bool, path: &Path, jobs: u16) -> Result<ExitCode, Box<dyn Error>> {
+    let name = |error| format!("{}: {error}", path.display());
+    // Before the counting, which takes a while.
+    let held_to = if bless { None } else { Some(Bounds::read(path, entries).map_err(name)?) };
+    let gate = Gate { program: std::env::current_exe()?, entries, jobs: jobs.into() };
+    let progress = |done: usize, of: usize| {
+        if done.is_multiple_of(5) || done == of {
+            // Nobody may be there to see it.
+            let _unseen = writeln!(io::stderr(), "count: {done} of {of} runs");
+        }
+    };
+    let counts = measure(&gate, &progress)?;
+    let bounds = match held_to {
+        Some(bounds) => bounds,
+        None => {
+            let bounds = Bounds::of(&counts, entries);
+            bounds.write(path).map_err(name)?;
+            bounds
+        }
+    };
+    let rows = bounds.judge(&counts);
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &rows)?;
+        writeln!(out)?;
+    } else {
+        table(&mut out, &rows)?;
+    }
+    let failed: Vec<String> = rows.iter().filter(|row| !row.verdict.passes()).map(complaint).collect();
+    if failed.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(io::stderr(), "count: {}", failed.join("; "))?;
+    Ok(ExitCode::FAILURE)
+}
+
+fn table(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {
+    writeln!(out, "{:<24} {:>14} {:>10}  verdict", "operation", "instructions", "bound")?;
+    for row in rows {
+        let bound = row.bound.map_or_else(|| "-".to_owned(), |bound| format!("{bound:.1}"));
+        let verdict = match row.verdict {
+            Verdict::Ok => "ok",
+            Verdict::Over => "OVER",
+            Verdict::NoBound => "NO BOUND",
+        };
+        writeln!(out, "{:<24} {:>14.1} {bound:>10}  {verdict}", row.operation, row.instructions)?;
+    }
+    Ok(())
+}
+
+fn complaint(row: &Row) -> String {
+    match row.bound {
+        Some(bound) => {
+            format!("{} takes {:.1} instructions, its bound is {bound:.1}", row.operation, row.instructions)
+        }
+        None => format!("{} has no bound, set it with --bless", row.operation),
+    }
+}
