@@ -2,8 +2,8 @@
 
 use criterion::{BenchmarkGroup, Throughput, measurement::WallTime};
 use headcount::Session;
-use headcount_benches::peers::{DashFlat, FlatMap, LockedFlat};
-use headcount_benches::{Resident, Row, Shape, criterion, time_in_blocks};
+use headcount_benches::peers::FlatMap;
+use headcount_benches::{FlatMaps, Lazy, Resident, Row, Shape, criterion, for_each_map, time_in_blocks};
 use std::cell::LazyCell;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,7 @@ fn main() {
     let shape = Shape::from_env();
     // Built by the first benchmark that runs, so that a filter does not pay for what it leaves out.
     let resident = LazyCell::new(|| Resident::new(shape));
-    let locked = LazyCell::new(|| LockedFlat::of(&shape.resident()));
-    let dash = LazyCell::new(|| DashFlat::of(&shape.resident()));
+    let maps = FlatMaps::new(shape);
     let fresh = shape.fresh(FRESH);
 
     let mut group = criterion.benchmark_group("track");
@@ -36,8 +35,7 @@ fn main() {
             )
         });
     });
-    insert(&mut group, &locked, &fresh);
-    insert(&mut group, &dash, &fresh);
+    for_each_map!(&maps, map => insert(&mut group, map, &fresh));
     group.finish();
 
     let mut group = criterion.benchmark_group("track_many");
@@ -57,8 +55,7 @@ fn main() {
             timed
         });
     });
-    insert_many(&mut group, &locked, &fresh);
-    insert_many(&mut group, &dash, &fresh);
+    for_each_map!(&maps, map => insert_many(&mut group, map, &fresh));
     group.finish();
 
     let mut group = criterion.benchmark_group("update");
@@ -69,8 +66,7 @@ fn main() {
             Some(resident.sessions[*session].update(row.topic, row.key, NEW_META).expect("it is tracked"))
         });
     });
-    replace(&mut group, &locked, &resident);
-    replace(&mut group, &dash, &resident);
+    for_each_map!(&maps, map => replace(&mut group, map, &resident));
     group.finish();
 
     let mut group = criterion.benchmark_group("untrack");
@@ -86,8 +82,7 @@ fn main() {
             )
         });
     });
-    remove(&mut group, &locked, &fresh);
-    remove(&mut group, &dash, &fresh);
+    for_each_map!(&maps, map => remove(&mut group, map, &fresh));
     group.finish();
 
     // What a connection that breaks costs: its own entries, whatever is resident.
@@ -119,11 +114,7 @@ fn track(session: &Session, row: &Row) {
     session.track(row.topic, row.key, row.meta).expect(ROOM);
 }
 
-fn insert<M: FlatMap>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    map: &LazyCell<M, impl FnOnce() -> M>,
-    fresh: &[Row],
-) {
+fn insert<M: FlatMap>(group: &mut BenchmarkGroup<'_, WallTime>, map: &Lazy<M>, fresh: &[Row]) {
     group.bench_function(M::NAME, |b| {
         b.iter_custom(|iters| {
             time_in_blocks(
@@ -137,46 +128,40 @@ fn insert<M: FlatMap>(
     });
 }
 
-/// A map has no batch form: one after the other.
-fn insert_many<M: FlatMap>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    map: &LazyCell<M, impl FnOnce() -> M>,
-    fresh: &[Row],
-) {
+/// Most maps have no batch form: one after the other, under one guard or lock where there is only one.
+fn insert_many<M: FlatMap>(group: &mut BenchmarkGroup<'_, WallTime>, map: &Lazy<M>, fresh: &[Row]) {
+    let fresh: Vec<_> = fresh.iter().map(|row| (row.flat_key(), row.meta)).collect();
     group.bench_function(M::NAME, |b| {
+        let mut batches = fresh.chunks_exact(BATCH).cycle();
         b.iter_custom(|iters| {
-            let operations = iters.saturating_mul(BATCH as u64);
-            time_in_blocks(
-                operations,
-                fresh,
-                |_| (),
-                |row| map.insert(&row.flat_key(), &row.meta),
-                |block| block.iter().for_each(|row| assert!(map.remove(&row.flat_key()))),
-            )
+            let mut timed = Duration::ZERO;
+            for batch in batches.by_ref().take(usize::try_from(iters).unwrap_or(usize::MAX)) {
+                let started = Instant::now();
+                map.insert_many(batch.iter().map(|(key, meta)| (key, meta)));
+                timed += started.elapsed();
+                batch.iter().for_each(|(key, _)| assert!(map.remove(key)));
+            }
+            timed
         });
     });
 }
 
 fn replace<M: FlatMap>(
     group: &mut BenchmarkGroup<'_, WallTime>,
-    map: &LazyCell<M, impl FnOnce() -> M>,
+    map: &Lazy<M>,
     resident: &LazyCell<Resident, impl FnOnce() -> Resident>,
 ) {
     group.bench_function(M::NAME, |b| {
         let mut rows = resident.rows.iter().cycle();
         b.iter(|| {
             let (row, _) = rows.next()?;
-            map.insert(&row.flat_key(), &NEW_META);
+            assert!(map.update(&row.flat_key(), &NEW_META), "it is resident");
             Some(())
         });
     });
 }
 
-fn remove<M: FlatMap>(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    map: &LazyCell<M, impl FnOnce() -> M>,
-    fresh: &[Row],
-) {
+fn remove<M: FlatMap>(group: &mut BenchmarkGroup<'_, WallTime>, map: &Lazy<M>, fresh: &[Row]) {
     group.bench_function(M::NAME, |b| {
         b.iter_custom(|iters| {
             time_in_blocks(

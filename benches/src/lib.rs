@@ -23,17 +23,22 @@
 //! ```
 //!
 //! A machine's noise is larger than most differences, so compare ratios within one run: each operation that a plain
-//! concurrent map has too is measured on two of them (see [`peers`]) right beside the tracker. The maps neither order,
-//! log, announce nor replicate anything, and nobody owns what is in them: they are the bound, not the alternative.
+//! concurrent map has too is measured on several of them (see [`peers`]) right beside the tracker. The maps neither
+//! order, log, announce nor replicate anything, and nobody owns what is in them: they are the bound, not the
+//! alternative. The binary `compare` (see [`compare`]) does that in one process, turn by turn, and reports the ratios.
 //!
 //! The data is the same in every run: topics of 12 bytes shared by 1,000 members each, keys of 16 bytes, metas of 32
 //! bytes, in an order that is shuffled so that neighbours are in different topics, as connections arrive.
 
+pub mod compare;
 pub mod count;
+mod maps;
+pub mod pair;
 pub mod peers;
 mod resident;
 mod timing;
 
+pub use maps::{FlatMaps, Lazy};
 pub use resident::{Resident, SESSION_ENTRIES};
 pub use timing::{criterion, time_in_blocks};
 
@@ -88,6 +93,12 @@ impl Shape {
         self.entries.div_ceil(self.topic_members).max(1)
     }
 
+    /// The row with this number: a resident one, or, from `entries` on, a fresh one.
+    #[must_use]
+    pub fn row(self, index: usize) -> Row {
+        Row::new(index, index % self.topics())
+    }
+
     /// The rows that are resident.
     #[must_use]
     pub fn resident(self) -> Vec<Row> {
@@ -101,8 +112,7 @@ impl Shape {
     }
 
     fn rows(self, first: usize, count: usize) -> Vec<Row> {
-        let mut rows: Vec<Row> =
-            (first..first + count).map(|index| Row::new(index, index % self.topics())).collect();
+        let mut rows: Vec<Row> = (first..first + count).map(|index| self.row(index)).collect();
         shuffle(&mut rows);
         rows
     }
@@ -140,7 +150,7 @@ fn write_digits(out: &mut [u8], mut number: u64, base: u64) {
 }
 
 /// SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014): a bijection.
-fn mix(number: u64) -> u64 {
+pub(crate) fn mix(number: u64) -> u64 {
     let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -149,9 +159,16 @@ fn mix(number: u64) -> u64 {
 
 /// Brings a slice into an order that depends on nothing but its length.
 pub fn shuffle<T>(items: &mut [T]) {
+    shuffle_seeded(items, 0);
+}
+
+/// Brings a slice into an order that depends on its length and the seed.
+pub fn shuffle_seeded<T>(items: &mut [T], seed: u64) {
+    // Mixed, so that seeds next to each other do not draw the same numbers one place on; 0 stays 0.
+    let seed = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     for at in (1..items.len()).rev() {
         let bound = at as u64 + 1;
-        items.swap(at, usize::try_from(mix(bound) % bound).unwrap_or(0));
+        items.swap(at, usize::try_from(mix(bound ^ seed) % bound).unwrap_or(0));
     }
 }
 
