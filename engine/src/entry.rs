@@ -1,5 +1,7 @@
 //! An entry: who is where, with what metadata.
 
+use crate::kernel::origin::Known;
+use crate::shard::EntrySlot;
 use crate::{EntryRef, Incarnation, NodeId, SessionId, Topic};
 use std::borrow::Cow;
 use std::fmt;
@@ -209,7 +211,10 @@ impl fmt::Debug for Entry {
 /// and nothing waits while the closure runs.
 #[derive(Clone, Copy)]
 pub struct EntryView<'a> {
-    pub(crate) facts: Facts,
+    pub(crate) slot: &'a EntrySlot,
+    pub(crate) known: Known,
+    /// The shard, which is the lane of a local entry.
+    pub(crate) shard: u16,
     pub(crate) topic: &'a [u8],
     pub(crate) key: &'a [u8],
     pub(crate) meta: &'a [u8],
@@ -218,56 +223,65 @@ pub struct EntryView<'a> {
 impl<'a> EntryView<'a> {
     /// The bytes of the topic's name.
     #[must_use]
+    #[inline]
     pub fn topic(&self) -> &'a [u8] {
         self.topic
     }
 
     /// The key.
     #[must_use]
+    #[inline]
     pub fn key(&self) -> &'a [u8] {
         self.key
     }
 
     /// The metadata.
     #[must_use]
+    #[inline]
     pub fn meta(&self) -> &'a [u8] {
         self.meta
+    }
+
+    fn facts(&self) -> Facts {
+        self.slot.facts(self.known, self.shard)
     }
 
     /// The dot of this version; see [`Entry::entry_ref`].
     #[must_use]
     pub fn entry_ref(&self) -> EntryRef {
-        self.facts.dot(self.facts.clock)
+        let facts = self.facts();
+        facts.dot(facts.clock)
     }
 
     /// The dot of the version before; see [`Entry::prev_ref`].
     #[must_use]
     pub fn prev_ref(&self) -> Option<EntryRef> {
-        self.facts.prev_ref()
+        self.facts().prev_ref()
     }
 
     /// The dot of the first version; see [`Entry::joined_ref`].
     #[must_use]
     pub fn joined_ref(&self) -> EntryRef {
-        self.facts.dot(self.facts.birth)
+        let facts = self.facts();
+        facts.dot(facts.birth)
     }
 
     /// The node whose session made the entry.
     #[must_use]
     pub fn origin(&self) -> NodeId {
-        self.facts.node
+        NodeId(self.known.node)
     }
 
     /// The session that owns the entry, if it is one of this node's.
     #[must_use]
     pub fn session(&self) -> Option<SessionId> {
-        self.facts.session()
+        self.facts().session()
     }
 
     /// Whether a session of this node owns the entry.
     #[must_use]
     pub fn is_local(&self) -> bool {
-        self.facts.origin == LOCAL
+        self.slot.origin() == LOCAL
     }
 
     /// A copy to keep.
@@ -278,7 +292,7 @@ impl<'a> EntryView<'a> {
 
     /// A copy to keep, of an entry of that topic.
     pub(crate) fn to_entry_of(&self, topic: &Topic) -> Entry {
-        Entry::new(self.facts, topic.clone(), self.key, self.meta)
+        Entry::new(self.facts(), topic.clone(), self.key, self.meta)
     }
 }
 

@@ -1,8 +1,8 @@
 //! Sessions: who owns an entry.
 
 use crate::owned::Owned;
-use crate::shard::{Joining, NameHash, Reader, SlotId, Wakes};
-use crate::sync::{Arc, Mutex};
+use crate::shard::{Joining, NameHash, Reader, Shard, SlotId, State, Wakes};
+use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tracker::Inner;
 use crate::{Entry, EntryRef, Error, SessionId};
 use std::fmt;
@@ -75,13 +75,12 @@ impl Session {
         self.tracker.waking(|wakes| {
             let mut owned = self.owned.lock();
             let full = self.check_room(&owned, 1).err();
-            let shard = self.tracker.shard_of(joining.name);
-            let mut state = shard.lock();
+            let (shard, mut state) = self.lock(joining.name, joining.key_hash);
             let entries_max = self.tracker.config.shard_entries_max;
             let tracked = state.track(self.id.0, &joining, full, entries_max, wakes);
             self.tracker.finish(shard, state, wakes);
             let (slot, dot) = tracked?;
-            owned.insert(slot);
+            owned.insert(slot, self.is_own());
             Ok(dot)
         })
     }
@@ -128,7 +127,7 @@ impl Session {
                 let shard = &self.tracker.shards[usize::from(part[0].shard)];
                 // Their buckets are on their way while the lock is waited for.
                 for pending in part {
-                    self.tracker.commons.prefetch(pending.shard, pending.key_hash);
+                    self.tracker.commons.prefetch(pending.shard, pending.name, pending.key_hash);
                 }
                 let mut state = shard.lock();
                 for pending in part {
@@ -150,7 +149,7 @@ impl Session {
                 }
             }
         }
-        placed.into_iter().for_each(|slot| owned.insert(slot));
+        placed.into_iter().for_each(|slot| owned.insert(slot, self.is_own()));
         Ok(refs.into_iter().flatten().collect())
     }
 
@@ -192,15 +191,15 @@ impl Session {
     ) -> Result<EntryRef, Error> {
         let (topic, key) = (topic.as_ref(), key.as_ref());
         self.tracker.check_lens(topic, key, &[])?;
-        let name = self.tracker.commons.hash_name(topic);
+        let Joining { name, key_hash, .. } = self.tracker.joining(topic, key, &[]);
         loop {
             let entry = {
                 let state = self.tracker.shard_of(name).lock();
                 if state.closed {
                     return Err(Error::Shutdown);
                 }
-                let slot = state.find_own(self.id.0, topic, name, key).ok_or(Error::NotTracked)?;
-                state.entry(slot)
+                let found = state.find_own(self.id.0, topic, name, (key, key_hash));
+                state.entry(found.ok_or(Error::NotTracked)?)
             };
             let meta = meta(&entry);
             self.tracker.check_lens(topic, key, meta.as_ref())?;
@@ -220,13 +219,11 @@ impl Session {
         let joining = self.tracker.joining(topic, key, meta);
         self.tracker.waking(|wakes| {
             let mut owned = self.owned.lock();
-            let shard = self.tracker.shard_of(joining.name);
-            let mut state = shard.lock();
+            let (shard, mut state) = self.lock(joining.name, joining.key_hash);
             let updated = state.update(self.id.0, &joining, expected, wakes);
             self.tracker.finish(shard, state, wakes);
-            Ok(updated?.map(|(old, new, dot)| {
-                owned.remove(old);
-                owned.insert(new);
+            Ok(updated?.map(|(new, dot)| {
+                owned.moved(new, self.is_own());
                 dot
             }))
         })
@@ -238,18 +235,17 @@ impl Session {
     /// [`Error::Shutdown`].
     pub fn untrack(&self, topic: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<bool, Error> {
         let (topic, key) = (topic.as_ref(), key.as_ref());
-        let name = self.tracker.commons.hash_name(topic);
+        let Joining { name, key_hash, .. } = self.tracker.joining(topic, key, &[]);
         self.tracker.waking(|wakes| {
             let mut owned = self.owned.lock();
-            let shard = self.tracker.shard_of(name);
-            let mut state = shard.lock();
+            let (shard, mut state) = self.lock(name, key_hash);
             if state.closed {
                 return Err(Error::Shutdown);
             }
-            let found = state.find_own(self.id.0, topic, name, key);
+            let found = state.find_own(self.id.0, topic, name, (key, key_hash));
             if let Some(slot) = found {
                 state.untrack(slot, wakes);
-                owned.remove(slot);
+                owned.removed(1, self.is_own());
             }
             self.tracker.finish(shard, state, wakes);
             Ok(found.is_some())
@@ -275,13 +271,12 @@ impl Session {
                     return Ok(0);
                 };
                 let topic = state.store.topics.get(record).id;
-                owned.iter().filter(|&slot| self.tracker.commons.topic_of(slot) == topic).collect()
+                let mut slots = owned.candidates();
+                slots.retain(|&slot| self.tracker.commons.topic_of(slot) == topic);
+                slots
             };
-            for &slot in &slots {
-                owned.remove(slot);
-            }
-            let count = slots.len();
-            self.leave(slots, wakes);
+            let count = self.leave(slots, wakes);
+            owned.removed(count, self.is_own());
             Ok(count)
         })
     }
@@ -296,10 +291,7 @@ impl Session {
             if self.tracker.is_shutdown() {
                 return Err(Error::Shutdown);
             }
-            let slots = owned.take();
-            let count = slots.len();
-            self.leave(slots, wakes);
-            Ok(count)
+            Ok(self.leave(owned.take(), wakes))
         })
     }
 
@@ -324,8 +316,17 @@ impl Session {
             return Vec::new();
         }
         // The session's lock keeps them, but for a shutdown: then they are gone, or others'.
-        let entries = owned.iter().filter_map(|slot| Reader::entry(&self.tracker.commons, slot));
+        let slots = owned.candidates().into_iter();
+        let entries = slots.filter_map(|slot| Reader::entry(&self.tracker.commons, slot));
         entries.filter(|entry| entry.session() == Some(self.id)).collect()
+    }
+
+    /// Locks the shard of a topic, with the slots on their way that an operation on a key of it will look at.
+    #[inline]
+    fn lock(&self, name: NameHash, key_hash: u32) -> (&Shard, MutexGuard<'_, State>) {
+        let shard = self.tracker.shard_of(name);
+        self.tracker.commons.prefetch_slots(self.tracker.commons.shard_of(name), name, key_hash);
+        (shard, shard.lock())
     }
 
     fn check_room(&self, owned: &Owned, more: usize) -> Result<(), Error> {
@@ -339,8 +340,14 @@ impl Session {
         Ok(())
     }
 
-    /// Takes entries of this session out, a few for each time that a shard is locked.
-    fn leave(&self, slots: Vec<SlotId>, wakes: &mut Wakes) {
+    /// Whether a slot is this session's, as far as a look without a lock can tell: of its own ones it is certain.
+    fn is_own(&self) -> impl Fn(SlotId) -> bool {
+        |slot| self.tracker.commons.is_owned_by(slot, self.id.0)
+    }
+
+    /// Takes those entries out that are this session's, a few for each time that a shard is locked; returns how many.
+    fn leave(&self, slots: Vec<SlotId>, wakes: &mut Wakes) -> usize {
+        let mut left = 0;
         let commons = &self.tracker.commons;
         let mut places: Vec<(u16, SlotId)> =
             slots.into_iter().map(|slot| (commons.shard_of_slot(slot), slot)).collect();
@@ -352,11 +359,13 @@ impl Session {
                 for &(_, slot) in part {
                     if state.is_own(self.id.0, slot) {
                         state.untrack(slot, wakes);
+                        left += 1;
                     }
                 }
                 self.tracker.finish(shard, state, wakes);
             }
         }
+        left
     }
 }
 

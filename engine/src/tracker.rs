@@ -364,7 +364,7 @@ impl Inner {
         let name = self.commons.hash_name(topic);
         let key_hash = self.commons.hash_key(name, key);
         // On its way while the rest is worked out.
-        self.commons.prefetch(self.commons.shard_of(name), key_hash);
+        self.commons.prefetch(self.commons.shard_of(name), name, key_hash);
         Joining { topic, name, key, key_hash, meta, content: content_hash(name.stable, key, meta) }
     }
 
@@ -399,13 +399,13 @@ impl Inner {
 
     /// Refuses what is too long, naming it.
     pub(crate) fn check_lens(&self, topic: &[u8], key: &[u8], meta: &[u8]) -> Result<(), Error> {
-        let fields = [("topic", topic), ("key", key), ("meta", meta)];
-        for ((field, bytes), max) in fields.into_iter().zip(self.config.len_limits()) {
-            if bytes.len() > max {
-                return Err(Error::TooLong { field, len: bytes.len(), max });
-            }
-        }
-        Ok(())
+        let lens = [topic.len(), key.len(), meta.len()];
+        let limits = self.config.len_limits();
+        let over = (0..3).find(|&field| lens[field] > limits[field]);
+        over.map_or(Ok(()), |field| {
+            let name = ["topic", "key", "meta"][field];
+            Err(Error::TooLong { field: name, len: lens[field], max: limits[field] })
+        })
     }
 
     fn entries_local(&self) -> usize {

@@ -92,15 +92,16 @@ struct Step {
 pub(crate) struct Walk<const FAULT: u8>;
 
 impl<const FAULT: u8> Walk<FAULT> {
-    /// Reads every member after a position, ascending, with `judge`, which is given its number and position, and shows what it
-    /// read to `visit`, which says whether to go on.
+    /// Reads every member after a position, ascending, with `judge`, which is given its number and position and leaves what it read in
+    /// `state`, and shows that to `visit`, which says whether to go on.
     #[inline(always)]
-    pub(crate) fn each<R>(
+    pub(crate) fn each<S>(
         words: &Words,
         head: Head,
         mut after: u64,
-        mut judge: impl FnMut(u32, u64) -> Verdict<R>,
-        mut visit: impl FnMut(R, u64) -> bool,
+        state: &mut S,
+        mut judge: impl FnMut(u32, u64, &mut S) -> Verdict<()>,
+        mut visit: impl FnMut(&mut S, u64) -> bool,
     ) -> Walked {
         'again: loop {
             let mut came_from: Option<Step> = None;
@@ -139,18 +140,16 @@ impl<const FAULT: u8> Walk<FAULT> {
                 if !sparse && after >= first {
                     index = usize::try_from(after - first + 1).unwrap_or(usize::MAX);
                 }
+                let mut ahead = Ahead::new(words, at, sparse, used);
+                if came_from.is_none() {
+                    (index..index + AHEAD).for_each(|index| ahead.fetch(words, index));
+                }
                 while index < used {
-                    if let Some(ahead) =
-                        (index + AHEAD < used).then(|| cell(words, at, sparse, index + AHEAD).0)
-                    {
-                        let slot = ahead as usize * GRANULE_WORDS;
-                        words.prefetch(slot);
-                        words.prefetch(slot + 8);
-                    }
+                    ahead.fetch(words, index + AHEAD);
                     let (mut id, delta) = cell(words, at, sparse, index);
                     let position = first.wrapping_add(delta);
                     while id != 0 && position > after {
-                        let verdict = judge(id, position);
+                        let verdict = judge(id, position, state);
                         if FAULT == fault::MEMBER_UNCHECKED && !matches!(verdict, Verdict::Hit(_)) {
                             break;
                         }
@@ -161,9 +160,9 @@ impl<const FAULT: u8> Walk<FAULT> {
                             if FAULT != fault::LINK_UNCHECKED && !still(words, step) {
                                 continue 'again;
                             }
-                            if let Verdict::Hit(read) = verdict {
+                            if let Verdict::Hit(()) = verdict {
                                 after = position;
-                                if !visit(read, position) {
+                                if !visit(state, position) {
                                     return Walked::Enough;
                                 }
                             }
@@ -180,6 +179,52 @@ impl<const FAULT: u8> Walk<FAULT> {
                 came_from = Some(step);
             }
         }
+    }
+}
+
+/// Asks for the slots of members before they are read, past the end of a chunk into the next. What it looks at may be stale: it
+/// only asks.
+struct Ahead {
+    at: usize,
+    sparse: bool,
+    used: usize,
+    next: usize,
+    next_sparse: Option<bool>,
+}
+
+impl Ahead {
+    #[inline(always)]
+    fn new(words: &Words, at: usize, sparse: bool, used: usize) -> Self {
+        let next = link_of(words, at) as usize * GRANULE_WORDS;
+        words.prefetch(next);
+        words.prefetch(next + 8);
+        Self { at, sparse, used, next, next_sparse: None }
+    }
+
+    #[inline(always)]
+    fn fetch(&mut self, words: &Words, index: usize) {
+        if cfg!(loom) {
+            return;
+        }
+        let id = if index < self.used {
+            cell(words, self.at, self.sparse, index).0
+        } else {
+            self.beyond(words, index - self.used)
+        };
+        let slot = id as usize * GRANULE_WORDS;
+        words.prefetch(slot);
+        words.prefetch(slot + 8);
+    }
+
+    /// The number in a cell of the next chunk, if there is one.
+    fn beyond(&mut self, words: &Words, index: usize) -> u32 {
+        if self.next == 0 {
+            return 0;
+        }
+        let form = || words.cell(self.next).word(1).load(Ordering::Relaxed) & IS_SPARSE != 0;
+        let sparse = *self.next_sparse.get_or_insert_with(form);
+        // Some steps of `AHEAD`, so within the page of the chunk, or the next page.
+        cell(words, self.next, sparse, index.min(AHEAD)).0
     }
 }
 
@@ -210,14 +255,23 @@ fn cell(words: &Words, at: usize, sparse: bool, index: usize) -> (u32, u64) {
 /// What the writer knows of a chunk.
 #[derive(Clone, Copy, Debug)]
 struct Chunk {
-    at: usize,
     first: u64,
+    /// The place, in granules.
+    granule: u32,
     /// Cells in use, holes included; fewer than the capacity in the last chunk only.
-    used: u32,
-    live: u32,
-    capacity: u32,
-    words: u32,
+    used: u16,
+    live: u16,
+    capacity: u16,
+    words: u16,
     sparse: bool,
+}
+
+const _: () = assert!(size_of::<Chunk>() == 24);
+
+impl Chunk {
+    fn at(&self) -> usize {
+        self.granule as usize * GRANULE_WORDS
+    }
 }
 
 /// A list, as its writer knows it.
@@ -258,16 +312,16 @@ impl<const FAULT: u8> List<FAULT> {
         if self.chunks.last().is_some_and(|last| !last.sparse && last.used < last.capacity) {
             return Ok(());
         }
-        let wanted = HEAD + (self.len / 16).max(1);
+        let wanted = HEAD + (self.len / 12).max(1);
         let size = *SIZES.iter().find(|&&size| size >= wanted).unwrap_or(&SIZES[SIZES.len() - 1]);
         let at = memory.take(size).ok_or(NoRoom)?;
         let chunk = Chunk {
-            at,
             first: self.next,
+            granule: (at / GRANULE_WORDS) as u32,
             used: 0,
             live: 0,
-            capacity: (size - HEAD) as u32 * 2,
-            words: size as u32,
+            capacity: (size - HEAD) as u16 * 2,
+            words: size as u16,
             sparse: false,
         };
         for index in HEAD..size {
@@ -287,7 +341,7 @@ impl<const FAULT: u8> List<FAULT> {
     }
 
     fn publish(words: &Words, chunk: &Chunk, next: usize, stamp: u64) {
-        let cell = words.cell(chunk.at);
+        let cell = words.cell(chunk.at());
         let form = if chunk.sparse { IS_SPARSE } else { 0 };
         cell.word(1).store((next / GRANULE_WORDS) as u64 | form, Ordering::Relaxed);
         cell.word(2).store(chunk.first, Ordering::Relaxed);
@@ -298,7 +352,7 @@ impl<const FAULT: u8> List<FAULT> {
 
     /// Swings the link that leads to the chunk of that index.
     fn set_link(&self, words: &Words, head: Head, index: usize, at: usize) {
-        let word = match index.checked_sub(1).map(|before| self.chunks[before].at) {
+        let word = match index.checked_sub(1).map(|before| self.chunks[before].at()) {
             Some(before) => words.cell(before).word(1),
             None => words.cell(head.record).word(head.word),
         };
@@ -311,7 +365,7 @@ impl<const FAULT: u8> List<FAULT> {
     pub(crate) fn append(&mut self, words: &Words, id: u32) -> u64 {
         let position = self.next;
         if let Some(last) = self.chunks.last_mut() {
-            let count = words.cell(last.at).word(3);
+            let count = words.cell(last.at()).word(3);
             let more = count.load(Ordering::Relaxed) + 1;
             if FAULT == fault::COUNT_FIRST {
                 count.store(more, Ordering::Relaxed);
@@ -339,9 +393,20 @@ impl<const FAULT: u8> List<FAULT> {
         let (mut low, mut high) = (0, chunk.used as usize);
         while low < high {
             let middle = low.midpoint(high);
-            if cell(words, chunk.at, true, middle).1 < delta { low = middle + 1 } else { high = middle }
+            if cell(words, chunk.at(), true, middle).1 < delta { low = middle + 1 } else { high = middle }
         }
-        (low < chunk.used as usize && cell(words, chunk.at, true, low).1 == delta).then_some((index, low))
+        (low < chunk.used as usize && cell(words, chunk.at(), true, low).1 == delta).then_some((index, low))
+    }
+
+    /// Asks for the cell of a position, which will be changed.
+    #[inline]
+    pub(crate) fn prefetch(&self, words: &Words, position: u64) {
+        let index = self.chunks.partition_point(|chunk| chunk.first <= position);
+        if let Some(chunk) = index.checked_sub(1).map(|index| &self.chunks[index])
+            && !chunk.sparse
+        {
+            words.prefetch(chunk.at() + HEAD + (position - chunk.first) as usize / 2);
+        }
     }
 
     /// Puts another number in the place of a member's.
@@ -381,7 +446,7 @@ impl<const FAULT: u8> List<FAULT> {
 
     fn swap_remove(&mut self, words: &Words, index: usize, at: usize) {
         let last = *self.chunks.last().expect("there is a member");
-        let moved = cell(words, last.at, false, last.used as usize - 1).0;
+        let moved = cell(words, last.at(), false, last.used as usize - 1).0;
         set_cell(words, &self.chunks[index], at, moved);
         set_cell(words, &last, last.used as usize - 1, 0);
         self.len -= 1;
@@ -394,7 +459,7 @@ impl<const FAULT: u8> List<FAULT> {
         if chunk.live > 0 || (has_room && index + 1 == self.chunks.len()) {
             return;
         }
-        let next = self.chunks.get(index + 1).map_or(0, |next| next.at);
+        let next = self.chunks.get(index + 1).map_or(0, |next| next.at());
         if FAULT == fault::FREE_BEFORE_UNLINK {
             give_up(words, memory, &chunk);
         }
@@ -416,12 +481,12 @@ impl<const FAULT: u8> List<FAULT> {
             return false;
         }
         let live = one.live + two.live;
-        if live as usize > SPARSE_MAX || live * 4 > one.used + two.used {
+        if usize::from(live) > SPARSE_MAX || u32::from(live) * 4 > u32::from(one.used) + u32::from(two.used) {
             return false;
         }
         // Positions within a chunk are told in 32 bits.
         let end = match (two.sparse, two.used) {
-            (true, 1..) => two.first + cell(words, two.at, true, two.used as usize - 1).1,
+            (true, 1..) => two.first + cell(words, two.at(), true, two.used as usize - 1).1,
             _ => two.first + u64::from(two.used),
         };
         u32::try_from(end - one.first).is_ok()
@@ -431,15 +496,22 @@ impl<const FAULT: u8> List<FAULT> {
     fn merge(&mut self, words: &Words, memory: &mut impl Allocate, head: Head, index: usize, stamp: u64) {
         let (one, two) = (self.chunks[index], self.chunks[index + 1]);
         let live = one.live + two.live;
-        let size = SIZES.iter().copied().find(|&size| size - HEAD >= live as usize);
+        let size = SIZES.iter().copied().find(|&size| size - HEAD >= usize::from(live));
         let Some((size, at)) = size.and_then(|size| Some((size, memory.take(size)?))) else {
             return;
         };
-        let mut both =
-            Chunk { at, first: one.first, used: 0, live, capacity: live, words: size as u32, sparse: true };
+        let mut both = Chunk {
+            first: one.first,
+            granule: (at / GRANULE_WORDS) as u32,
+            used: 0,
+            live,
+            capacity: live,
+            words: size as u16,
+            sparse: true,
+        };
         for chunk in [one, two] {
             for index in 0..chunk.used as usize {
-                let (id, delta) = cell(words, chunk.at, chunk.sparse, index);
+                let (id, delta) = cell(words, chunk.at(), chunk.sparse, index);
                 if id != 0 {
                     let delta = chunk.first + delta - both.first;
                     let word = words.cell(at).word(HEAD + both.used as usize);
@@ -448,7 +520,7 @@ impl<const FAULT: u8> List<FAULT> {
                 }
             }
         }
-        let next = self.chunks.get(index + 2).map_or(0, |next| next.at);
+        let next = self.chunks.get(index + 2).map_or(0, |next| next.at());
         Self::publish(words, &both, next, stamp);
         self.set_link(words, head, index, at);
         give_up(words, memory, &one);
@@ -466,7 +538,7 @@ impl<const FAULT: u8> List<FAULT> {
         let from = self.chunks.partition_point(|chunk| chunk.first <= position).saturating_sub(1);
         let cells = self.chunks[from..].iter().flat_map(move |chunk| {
             (0..chunk.used as usize).map(move |index| {
-                let (id, delta) = cell(words, chunk.at, chunk.sparse, index);
+                let (id, delta) = cell(words, chunk.at(), chunk.sparse, index);
                 (id, chunk.first + delta)
             })
         });
@@ -484,18 +556,18 @@ impl<const FAULT: u8> List<FAULT> {
 
 fn give_up(words: &Words, memory: &mut impl Allocate, chunk: &Chunk) {
     // Release: who finds the 0 finds the link changed.
-    words.cell(chunk.at).word(0).store(0, Ordering::Release);
-    memory.give(chunk.at, chunk.words as usize);
+    words.cell(chunk.at()).word(0).store(0, Ordering::Release);
+    memory.give(chunk.at(), chunk.words as usize);
 }
 
 fn set_cell(words: &Words, chunk: &Chunk, index: usize, id: u32) {
     // Release: pairs with the Acquire of `cell`.
     if chunk.sparse {
-        let word = words.cell(chunk.at).word(HEAD + index);
+        let word = words.cell(chunk.at()).word(HEAD + index);
         let position = word.load(Ordering::Relaxed) & !0xffff_ffff;
         word.store(position | u64::from(id), Ordering::Release);
     } else {
-        let word = words.cell(chunk.at).word(HEAD + index / 2);
+        let word = words.cell(chunk.at()).word(HEAD + index / 2);
         let shift = 32 * (index & 1);
         let pair = word.load(Ordering::Relaxed) & !(0xffff_ffff << shift);
         word.store(pair | u64::from(id) << shift, Ordering::Release);

@@ -70,17 +70,21 @@ impl<const FAULT: u8> Slot<FAULT> {
     /// A whole copy of a live slot; `None` if it is not live, or ended its life meanwhile. Waits for nobody.
     #[inline(always)]
     pub(crate) fn read(words: &Words, at: usize) -> Option<Copied> {
+        let mut copy = [0; SLOT_WORDS];
+        Self::read_into(words, at, &mut copy).then_some(copy)
+    }
+
+    /// As [`read`](Self::read), into a place that is there already. False, and any words in it, if the slot is not live.
+    #[inline(always)]
+    pub(crate) fn read_into(words: &Words, at: usize, copy: &mut Copied) -> bool {
         let cell = words.cell(at);
         // Acquire: pairs with the Release of `publish` and of `free`.
         let stamp = cell.word(0).load(Ordering::Acquire);
-        if stamp & 1 == 0 {
-            return None;
-        }
-        let mut copy = [stamp; SLOT_WORDS];
+        copy[0] = stamp;
         for (index, word) in copy.iter_mut().enumerate().skip(1) {
             *word = cell.word(index).load(Ordering::Relaxed);
         }
-        Self::still(words, at, stamp).then_some(copy)
+        stamp & 1 == 1 && Self::still(words, at, stamp)
     }
 
     /// Whether the slot still lives the life of `stamp`: what was read of it before this call was whole.

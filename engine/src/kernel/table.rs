@@ -124,18 +124,26 @@ fn home_of(hash: u32) -> usize {
     (hash >> 8) as usize & (BUCKETS - 1)
 }
 
-/// A bit (the uppermost of its byte) for each byte of `word` that is 0.
+/// The lanes of a bucket that have this tag, a bit each, from its first two words.
+#[cfg(all(target_arch = "x86_64", not(loom)))]
 #[inline(always)]
-fn zero_bytes(word: u64) -> u64 {
-    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    !(((word & LOW) + LOW) | word | LOW)
+fn lanes_with(tag: u64, low: u64, tail: u64) -> u32 {
+    use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_movemask_epi8, _mm_set_epi64x, _mm_set1_epi8};
+    // SAFETY: SSE2 is part of x86_64, and none of these touches memory.
+    let equal = unsafe {
+        let tags = _mm_set_epi64x(tail.cast_signed(), low.cast_signed());
+        _mm_movemask_epi8(_mm_cmpeq_epi8(tags, _mm_set1_epi8((tag as u8).cast_signed())))
+    };
+    equal.cast_unsigned() & 0xfff
 }
 
 /// The lanes of a bucket that have this tag, a bit each, from its first two words.
-#[inline(always)]
+#[cfg(any(not(target_arch = "x86_64"), loom))]
 fn lanes_with(tag: u64, low: u64, tail: u64) -> u32 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
     let pattern = tag * 0x0101_0101_0101_0101;
-    // Gathers the uppermost bit of every byte into one byte.
+    // The uppermost bit of each byte that is 0, all of them gathered into one byte.
+    let zero_bytes = |word: u64| !(((word & LOW) + LOW) | word | LOW);
     let gather = |bits: u64| ((bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32;
     gather(zero_bytes(low ^ pattern)) | (gather(zero_bytes(tail ^ pattern)) & 0xf) << 8
 }
@@ -162,6 +170,28 @@ impl<const FAULT: u8> Table<FAULT> {
         if root != 0 {
             let entry = words.cell(Link::unpack(root).entry(hash)).word(0).load(Ordering::Acquire);
             words.prefetch(Link::unpack(entry).at + home_of(hash) * BUCKET_WORDS);
+        }
+    }
+
+    /// Fetches the slots in the home bucket of a hash that may be the ones sought, ahead of a search. What it looks at may be stale: it
+    /// only asks.
+    #[inline(always)]
+    pub(crate) fn prefetch_slots(self, words: &Words, hash: u32) {
+        let root = words.cell(self.root).word(0).load(Ordering::Acquire);
+        if root == 0 {
+            return;
+        }
+        let entry = words.cell(Link::unpack(root).entry(hash)).word(0).load(Ordering::Acquire);
+        let bucket = Link::unpack(entry).at + home_of(hash) * BUCKET_WORDS;
+        let cell = words.cell(bucket);
+        let (low, tail) = (cell.word(0).load(Ordering::Relaxed), cell.word(1).load(Ordering::Relaxed));
+        let mut lanes = lanes_with(tag_of(hash), low, tail);
+        while lanes != 0 {
+            let id = number_at(words, bucket, lanes.trailing_zeros() as usize);
+            lanes &= lanes - 1;
+            let slot = (id & !crate::kernel::group::GROUP) as usize * GRANULE_WORDS;
+            words.prefetch(slot);
+            words.prefetch(slot + BUCKET_WORDS);
         }
     }
 
@@ -498,18 +528,21 @@ impl<const FAULT: u8> Writer<FAULT> {
     }
 
     /// Puts another number in the place of one that is there: one store, so a reader finds the one or the other. What the new
-    /// one names is published.
-    pub(crate) fn swing(&mut self, words: &Words, hash: u32, old: u32, new: u32) {
-        if let Some(way) = self.way(words, hash)
-            && let Some((bucket, lane)) = Self::position(words, way.entry.at, hash, old)
-        {
+    /// one names is published. False if it is not there.
+    pub(crate) fn swing(&mut self, words: &Words, hash: u32, old: u32, new: u32) -> bool {
+        let place = self.way(words, hash).and_then(|way| {
+            let (bucket, lane) = Self::position(words, way.entry.at, hash, old)?;
+            Some((way.entry.at + bucket * BUCKET_WORDS, lane))
+        });
+        if let Some((at, lane)) = place {
             // Release: pairs with the Acquire of `number_at`.
             let order = if FAULT == fault::SWING_RELAXED { Ordering::Relaxed } else { Ordering::Release };
-            set_number(words, way.entry.at + bucket * BUCKET_WORDS, lane, new, order);
+            set_number(words, at, lane, new, order);
         }
+        place.is_some()
     }
 
-    /// Takes a number out. `hash_of` as for [`reserve`](Self::reserve).
+    /// Takes a number out; false if it is not there. `hash_of` as for [`reserve`](Self::reserve).
     pub(crate) fn remove(
         &mut self,
         words: &Words,
@@ -517,13 +550,13 @@ impl<const FAULT: u8> Writer<FAULT> {
         hash: u32,
         id: u32,
         hash_of: impl Fn(u32) -> u32,
-    ) {
+    ) -> bool {
         let Some(way) = self.way(words, hash) else {
-            return;
+            return false;
         };
         let segment = way.entry.at;
         let Some((bucket, lane)) = Self::position(words, segment, hash, id) else {
-            return;
+            return false;
         };
         let at = segment + bucket * BUCKET_WORDS;
         set_tag(words, at, lane, 0);
@@ -543,6 +576,7 @@ impl<const FAULT: u8> Writer<FAULT> {
         if way.entry.depth > 0 && used < MERGE_AT && used % 32 == 0 {
             self.merge(words, memory, hash, &way, &hash_of);
         }
+        true
     }
 
     fn merge(

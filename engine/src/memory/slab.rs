@@ -30,13 +30,39 @@ pub(crate) struct Memory<'a> {
     pub(crate) slab: &'a mut Slab,
 }
 
+/// The class of the cells for so many units of four words.
+const CLASSES: [u8; SIZES[SIZES.len() - 1] / GRANULE_WORDS + 1] = {
+    let mut classes = [0; SIZES[SIZES.len() - 1] / GRANULE_WORDS + 1];
+    let (mut class, mut granules) = (0, 0);
+    while granules < classes.len() {
+        if granules * GRANULE_WORDS > SIZES[class] {
+            class += 1;
+        }
+        classes[granules] = class as u8;
+        granules += 1;
+    }
+    classes
+};
+
+/// Cells of a page, by class.
+const CELLS: [u32; SIZES.len()] = {
+    let mut cells = [0; SIZES.len()];
+    let mut class = 0;
+    while class < SIZES.len() {
+        cells[class] = ((PAGE_WORDS - HEAD_WORDS) / SIZES[class]) as u32;
+        class += 1;
+    }
+    cells
+};
+
 /// The size class of so many words; `None` if that is more than a page's cell.
+#[inline(always)]
 fn class_of(words: usize) -> Option<usize> {
-    SIZES.iter().position(|&size| size >= words)
+    CLASSES.get(words.div_ceil(GRANULE_WORDS)).map(|&class| usize::from(class))
 }
 
 fn cells_of(class: usize) -> u32 {
-    ((PAGE_WORDS - HEAD_WORDS) / SIZES[class]) as u32
+    CELLS[class]
 }
 
 /// The head of a page, unpacked.
@@ -110,41 +136,49 @@ impl Memory<'_> {
             }
             page => page,
         };
-        let mut head = self.head(page);
-        let at = if head.free == 0 {
-            let at = page as usize * PAGE_WORDS + HEAD_WORDS + head.fresh as usize * SIZES[class];
-            head.fresh += 1;
+        let words = self.arena.words();
+        let (counts, free) =
+            (words.cell(page as usize * PAGE_WORDS).word(0), words.cell(page as usize * PAGE_WORDS).word(1));
+        let (used_fresh, first) = (counts.load(Ordering::Relaxed), free.load(Ordering::Relaxed));
+        let (used, fresh) = (used_fresh as u32, (used_fresh >> 32) as u32);
+        let mut fresh_now = fresh;
+        let at = if first == 0 {
+            fresh_now += 1;
+            let at = page as usize * PAGE_WORDS + HEAD_WORDS + fresh as usize * SIZES[class];
             // Not live, whatever the page was before.
-            self.arena.words().cell(at).word(0).store(0, Ordering::Relaxed);
+            words.cell(at).word(0).store(0, Ordering::Relaxed);
             at
         } else {
-            let at = head.free as usize * GRANULE_WORDS;
-            head.free = self.arena.words().cell(at).word(1).load(Ordering::Relaxed) as u32;
+            let at = first as usize * GRANULE_WORDS;
+            free.store(words.cell(at).word(1).load(Ordering::Relaxed), Ordering::Relaxed);
             at
         };
-        head.used += 1;
-        self.set_head(page, head);
-        if head.used == cells_of(class) {
-            self.close(class, head);
+        counts.store(u64::from(used + 1) | u64::from(fresh_now) << 32, Ordering::Relaxed);
+        if used + 1 == cells_of(class) {
+            self.close(class, self.head(page));
         }
         Some(at)
     }
 
     fn give_cell(&mut self, class: usize, at: usize) {
         let page = (at / PAGE_WORDS) as u32;
-        let mut head = self.head(page);
-        self.arena.words().cell(at).word(1).store(u64::from(head.free), Ordering::Relaxed);
-        head.free = (at / GRANULE_WORDS) as u32;
-        head.used -= 1;
-        if head.used + 1 == cells_of(class) {
-            self.open(class, page, head);
-            return;
-        }
-        self.set_head(page, head);
-        let is_only = head.next == 0 && head.previous == 0;
-        if head.used == 0 && !is_only {
-            self.close(class, head);
-            self.arena.give(page, 1);
+        let words = self.arena.words();
+        let cell = words.cell(page as usize * PAGE_WORDS);
+        let (counts, free) = (cell.word(0), cell.word(1));
+        words.cell(at).word(1).store(free.load(Ordering::Relaxed), Ordering::Relaxed);
+        free.store((at / GRANULE_WORDS) as u64, Ordering::Relaxed);
+        let used_fresh = counts.load(Ordering::Relaxed) - 1;
+        counts.store(used_fresh, Ordering::Relaxed);
+        let used = used_fresh as u32;
+        if used + 1 == cells_of(class) {
+            self.open(class, page, self.head(page));
+        } else if used == 0 {
+            let head = self.head(page);
+            // One of each size is kept.
+            if head.next != 0 || head.previous != 0 {
+                self.close(class, head);
+                self.arena.give(page, 1);
+            }
         }
     }
 }

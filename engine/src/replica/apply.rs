@@ -54,7 +54,9 @@ impl<'a> Cursor<'a> {
     pub(super) fn remove(&mut self, slot: SlotId) -> (EntrySlot, u64) {
         let (state, wakes) = self.of(slot);
         state.counters.remote_operations += 1;
-        state.leave(slot, wakes)
+        let held = state.store.slot(slot);
+        let digest = state.leave(slot, &held, wakes);
+        (held, digest)
     }
 
     /// The shard of an entry, which the lane's lock keeps.
@@ -175,7 +177,7 @@ impl<'a> LaneWriter<'a> {
         let old = state.store.slot(slot);
         let gone = state.digest_of(&old);
         let prev = if new_dot == dot { old.prev() } else { dot };
-        let Ok(new) = state.revise(slot, new_dot, prev, meta, wakes) else {
+        let Ok(new) = state.revise(slot, &old, (new_dot, prev), meta, wakes) else {
             return Err(ApplyError::Full { field: "memory_max", max });
         };
         let came = state.digest_of(&state.store.slot(new));

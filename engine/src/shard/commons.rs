@@ -1,6 +1,6 @@
 //! What all shards of a tracker and all readers share: the arena, where in it the shards' tables begin, and the origins.
 
-use super::layout::{NUMBER_MAX, at};
+use super::layout::{EntrySlot, NUMBER_MAX, Owner, at};
 use crate::Config;
 use crate::kernel::origin::{ORIGIN_WORDS, OriginTable};
 use crate::kernel::table::Table;
@@ -157,14 +157,30 @@ impl Commons {
         ((name.stable >> 32) as usize & self.shard_mask) as u16
     }
 
-    /// Fetches the bucket in which an entry is looked for.
-    pub(crate) fn prefetch(&self, shard: u16, key_hash: u32) {
+    /// Fetches the buckets in which a topic and an entry are looked for.
+    #[inline]
+    pub(crate) fn prefetch(&self, shard: u16, name: NameHash, key_hash: u32) {
         self.entries(shard).prefetch(self.words(), key_hash);
+        self.names(shard).prefetch(self.words(), name.short());
+    }
+
+    /// Fetches the slots that may be an entry's, once its bucket has come: the lock is held for less time then.
+    #[inline]
+    pub(crate) fn prefetch_slots(&self, shard: u16, name: NameHash, key_hash: u32) {
+        self.entries(shard).prefetch_slots(self.words(), key_hash);
+        self.names(shard).prefetch_slots(self.words(), name.short());
     }
 
     /// The topic of a slot's entry. For a slot that is not freed.
     pub(crate) fn topic_of(&self, slot: u32) -> u32 {
         self.words().cell(at(slot)).word(1).load(Ordering::Relaxed) as u32
+    }
+
+    /// Whether a slot is a session's entry. True of those that are; of others a look without their shard's lock can err.
+    pub(crate) fn is_owned_by(&self, slot: u32, session: u64) -> bool {
+        let cell = self.words().cell(at(slot));
+        let copy = EntrySlot(std::array::from_fn(|index| cell.word(index).load(Ordering::Relaxed)));
+        copy.0[0] & 1 == 1 && copy.owner() == Owner::Session(session)
     }
 
     /// The birth of a slot's entry. For a slot that is not freed.

@@ -16,7 +16,7 @@ pub(crate) struct Wakes {
     /// The subscriptions to wake, each once.
     pub(crate) inboxes: Vec<Arc<Inbox>>,
     /// Their addresses, once there are more than a search is good for.
-    seen: HashSet<usize, ahash::RandomState>,
+    seen: Option<HashSet<usize, ahash::RandomState>>,
     /// An own lane has moved.
     pub(crate) moved: bool,
 }
@@ -27,10 +27,9 @@ impl Wakes {
         let is_new = if self.inboxes.len() < SEARCHED_MAX {
             !self.inboxes.iter().any(|held| Arc::ptr_eq(held, inbox))
         } else {
-            if self.seen.is_empty() {
-                self.seen.extend(self.inboxes.iter().map(address));
-            }
-            self.seen.insert(address(inbox))
+            // Made when it is needed: most changes wake nobody, and a seed takes longer than they do.
+            let seen = self.seen.get_or_insert_with(|| self.inboxes.iter().map(address).collect());
+            seen.insert(address(inbox))
         };
         if is_new {
             self.inboxes.push(Arc::clone(inbox));

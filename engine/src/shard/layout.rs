@@ -14,10 +14,12 @@
 //! the origin. Key and meta lie one after the other if they fit 48 bytes together. If not, word 6 has the place of their
 //! bytes and both lengths, and a key of up to 40 bytes stays in the slot, since every search compares it.
 
-use crate::entry::{LOCAL, OriginIx};
+use crate::entry::{Facts, LOCAL, OriginIx};
+use crate::kernel::origin::Known;
 use crate::kernel::slot::{Copied, SLOT_WORDS};
 use crate::memory::Words;
 use crate::sync::Ordering;
+use crate::{Incarnation, NodeId};
 
 /// Words per unit in which places are told in 32 bits.
 pub(crate) const GRANULE_WORDS: usize = 4;
@@ -165,14 +167,17 @@ impl EntrySlot {
         Self(slot)
     }
 
+    #[inline(always)]
     pub(crate) fn topic(&self) -> u32 {
         self.0[1] as u32
     }
 
+    #[inline(always)]
     pub(crate) fn hash(&self) -> u32 {
         (self.0[1] >> 32) as u32
     }
 
+    #[inline(always)]
     pub(crate) fn clock(&self) -> u64 {
         self.0[2] & NUMBER_MAX
     }
@@ -185,10 +190,12 @@ impl EntrySlot {
         self.0[4] & NUMBER_MAX
     }
 
+    #[inline(always)]
     pub(crate) fn position(&self) -> u64 {
         self.0[5] & NUMBER_MAX
     }
 
+    #[inline(always)]
     fn form(&self) -> u64 {
         self.0[2] >> 48
     }
@@ -197,6 +204,7 @@ impl EntrySlot {
         self.0[3] >> 48 | self.0[4] >> 48 << 16 | self.0[5] >> 48 << 32
     }
 
+    #[inline(always)]
     pub(crate) fn owner(&self) -> Owner {
         let bits = self.owner_bits();
         if self.form() & IS_LOCAL == 0 {
@@ -213,11 +221,37 @@ impl EntrySlot {
         }
     }
 
+    /// What is known of the entry beside its bytes. `known` is its origin; `shard`, where it is stored, is the lane of a local one.
+    pub(crate) fn facts(&self, known: Known, shard: u16) -> Facts {
+        let (origin, lane, session) = match self.owner() {
+            Owner::Session(session) => (LOCAL, shard, session),
+            Owner::Lane(origin, lane) => (origin, lane, 0),
+        };
+        Facts {
+            node: NodeId(known.node),
+            incarnation: Incarnation::from_u64(known.incarnation),
+            origin,
+            lane,
+            clock: self.clock(),
+            birth: self.birth(),
+            prev: self.prev(),
+            session,
+        }
+    }
+
+    /// Whether this node owns the entry.
+    #[inline(always)]
+    pub(crate) fn is_local(&self) -> bool {
+        self.form() & IS_LOCAL != 0
+    }
+
+    #[inline(always)]
     pub(crate) fn is_long(&self) -> bool {
         self.form() & IS_LONG != 0
     }
 
     /// Lengths of key and meta.
+    #[inline(always)]
     pub(crate) fn lens(&self) -> (usize, usize) {
         if self.is_long() {
             let word = self.0[BYTES];
@@ -229,6 +263,7 @@ impl EntrySlot {
     }
 
     /// Where the bytes lie that do not fit.
+    #[inline(always)]
     pub(crate) fn blob(&self) -> Option<Blob> {
         self.is_long().then(|| {
             let (key, meta) = self.lens();

@@ -6,15 +6,15 @@
 //! system has put to sleep in the middle of a change holds no reader up.
 
 use super::commons::{Commons, NameHash};
-use super::layout::{EntrySlot, Owner, TopicSlot, at, topic_word};
-use crate::entry::{EntryView, Facts, LOCAL};
+use super::layout::{EntrySlot, TopicSlot, at, topic_word};
+use crate::entry::{EntryView, LOCAL};
 use crate::kernel::group::{GROUP, Group};
 use crate::kernel::members::{Head, Walk, Walked};
 use crate::kernel::origin::Known;
-use crate::kernel::slot::Slot;
+use crate::kernel::slot::{SLOT_WORDS, Slot};
 use crate::kernel::table::Verdict;
 use crate::sync::{Ordering, fence};
-use crate::{Entry, Incarnation, NodeId, Topic};
+use crate::{Entry, Topic};
 
 /// A topic as a reader found it: the place of its record and the stamp that it had.
 #[derive(Clone, Copy)]
@@ -24,7 +24,7 @@ pub(crate) struct FoundTopic {
     shard: u16,
 }
 
-/// A slot as a reader copied it, with its bytes if they lie outside.
+/// A slot as a reader copied it, with its bytes if they lie outside, and whose it is.
 #[derive(Clone)]
 struct Found {
     slot: EntrySlot,
@@ -33,35 +33,22 @@ struct Found {
 }
 
 impl Found {
+    fn empty() -> Self {
+        let known = Known { node: 0, incarnation: 0, hidden: true };
+        Self { slot: EntrySlot([0; SLOT_WORDS]), outside: Vec::new(), known }
+    }
+
     /// Key and meta. `inline` are the slot's bytes.
     #[inline(always)]
     fn bytes<'a>(&'a self, inline: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         let (key, meta) = self.slot.lens();
         if !self.slot.is_long() {
-            (&inline[..key], &inline[key..key + meta])
+            // Lengths in a copy are what they were packed as: the copy is whole.
+            inline[..key + meta].split_at(key)
         } else if self.outside.len() == meta {
             (&inline[8..8 + key], &self.outside)
         } else {
             self.outside.split_at(key)
-        }
-    }
-
-    /// What is known of the entry beside its bytes. A local one is of the lane that is its shard.
-    #[inline(always)]
-    fn facts(&self, shard: u16) -> Facts {
-        let (origin, lane, session) = match self.slot.owner() {
-            Owner::Session(session) => (LOCAL, shard, session),
-            Owner::Lane(origin, lane) => (origin, lane, 0),
-        };
-        Facts {
-            node: NodeId(self.known.node),
-            incarnation: Incarnation::from_u64(self.known.incarnation),
-            origin,
-            lane,
-            clock: self.slot.clock(),
-            birth: self.slot.birth(),
-            prev: self.slot.prev(),
-            session,
         }
     }
 }
@@ -114,35 +101,41 @@ impl<'a> Reader<'a> {
         Slot::<0>::still(self.commons.words(), at(topic.id), topic.stamp)
     }
 
-    /// Copies a slot if it is live, with the bytes outside it and whose it is.
+    /// Copies a slot if it is live, with the bytes outside it and whose it is; false if it is not.
     #[inline(always)]
-    fn copy(self, id: u32) -> Option<Found> {
+    fn copy(self, id: u32, found: &mut Found) -> bool {
+        if !Slot::<0>::read_into(self.commons.words(), at(id), &mut found.slot.0) {
+            return false;
+        }
+        if found.slot.is_local() && !found.slot.is_long() {
+            found.known = self.commons.origins.read(self.commons.words(), LOCAL);
+            return true;
+        }
+        self.copy_rest(id, found)
+    }
+
+    fn copy_rest(self, id: u32, found: &mut Found) -> bool {
         let words = self.commons.words();
-        let slot = EntrySlot(Slot::<0>::read(words, at(id))?);
-        let origin = slot.origin();
+        let origin = found.slot.origin();
         if origin >= self.commons.origins_max {
             // Not an entry: the page is used for something else by now.
-            return None;
+            return false;
         }
-        let known = self.commons.origins.read(words, origin);
-        let mut outside = Vec::new();
-        if let Some(blob) = slot.blob() {
-            blob.read(words, &mut outside);
+        found.known = self.commons.origins.read(words, origin);
+        found.outside.clear();
+        if let Some(blob) = found.slot.blob() {
+            blob.read(words, &mut found.outside);
         }
         // An origin's number and the bytes' place are used for something else only after the slot was freed.
-        if (origin != LOCAL || slot.is_long()) && !Slot::<0>::still(words, at(id), slot.0[0]) {
-            return None;
-        }
-        Some(Found { slot, outside, known })
+        Slot::<0>::still(words, at(id), found.slot.0[0])
     }
 
     #[inline(always)]
-    fn judge(self, id: u32, topic: u32, key: &[u8]) -> Verdict<Found> {
-        let Some(found) = self.copy(id) else {
-            return Verdict::Gone;
-        };
-        if found.slot.topic() == topic && found.bytes(found.slot.inline_bytes().as_slice()).0 == key {
-            Verdict::Hit(found)
+    fn judge(self, id: u32, topic: u32, key: &[u8], found: &mut Found) -> Verdict<()> {
+        if !self.copy(id, found) {
+            Verdict::Gone
+        } else if found.slot.topic() == topic && found.bytes(found.slot.inline_bytes().as_slice()).0 == key {
+            Verdict::Hit(())
         } else {
             Verdict::Other
         }
@@ -162,54 +155,53 @@ impl<'a> Reader<'a> {
         let entries = self.commons.entries(self.shard);
         // The bucket is on its way while the topic is looked for.
         entries.prefetch(words, key_hash);
+        let mut found = Found::empty();
+        let mut group = Vec::new();
         loop {
             let Some(topic) = self.topic(name, hash) else {
                 return 0;
             };
-            let mut more = Vec::new();
-            let first = entries.find(words, key_hash, |id| {
+            let is_group = entries.find(words, key_hash, |id| {
                 if id & GROUP == 0 {
-                    return match self.judge(id, topic.id, key) {
-                        Verdict::Hit(found) => Verdict::Hit(Some(found)),
+                    match self.judge(id, topic.id, key, &mut found) {
+                        Verdict::Hit(()) => Verdict::Hit(false),
                         Verdict::Other => Verdict::Other,
                         Verdict::Gone => Verdict::Gone,
-                    };
+                    }
+                } else {
+                    self.judge_group(id, topic.id, key, &mut group)
                 }
-                self.judge_group(id, topic.id, key, &mut more)
             });
             if !self.is_current(topic) {
                 continue;
             }
-            return match first {
+            return match is_group {
                 None => 0,
-                Some(Some(found)) => usize::from(self.show(name, &found, &mut visit)),
-                Some(None) => {
-                    more.sort_by_key(|found| found.slot.position());
-                    more.iter().filter(|found| self.show(name, found, &mut visit)).count()
+                Some(false) => usize::from(self.show(name, &found, &mut visit)),
+                Some(true) => {
+                    group.sort_by_key(|found: &Found| found.slot.position());
+                    group.iter().filter(|found| self.show(name, found, &mut visit)).count()
                 }
             };
         }
     }
 
     #[cold]
-    fn judge_group(self, id: u32, topic: u32, key: &[u8], found: &mut Vec<Found>) -> Verdict<Option<Found>> {
-        found.clear();
+    fn judge_group(self, id: u32, topic: u32, key: &[u8], group: &mut Vec<Found>) -> Verdict<bool> {
+        group.clear();
+        let mut one = Found::empty();
         let whole = Group::<0>::named(id).each(self.commons.words(), |id| {
-            let verdict = self.judge(id, topic, key);
-            match verdict {
-                Verdict::Hit(one) => {
-                    found.push(one);
-                    Verdict::Hit(())
-                }
-                Verdict::Other => Verdict::Other,
-                Verdict::Gone => Verdict::Gone,
+            let verdict = self.judge(id, topic, key, &mut one);
+            if matches!(verdict, Verdict::Hit(())) {
+                group.push(std::mem::replace(&mut one, Found::empty()));
             }
+            verdict
         });
-        match (whole, found.is_empty()) {
+        match (whole, group.is_empty()) {
             (false, _) => Verdict::Gone,
             // All have the same key, so one tells whose the group is. Without members it is about to go.
             (true, true) => Verdict::Other,
-            (true, false) => Verdict::Hit(None),
+            (true, false) => Verdict::Hit(true),
         }
     }
 
@@ -221,7 +213,7 @@ impl<'a> Reader<'a> {
         }
         let inline = found.slot.inline_bytes();
         let (key, meta) = found.bytes(inline.as_slice());
-        visit(&EntryView { facts: found.facts(self.shard), topic, key, meta });
+        visit(&EntryView { slot: &found.slot, known: found.known, shard: self.shard, topic, key, meta });
         true
     }
 
@@ -240,16 +232,19 @@ impl<'a> Reader<'a> {
             return;
         };
         let head = Head { record: at(topic.id), word: topic_word::HEAD, stamp: topic.stamp };
-        let judge = |id, position| match self.copy(id) {
-            Some(found) if found.slot.topic() == topic.id && found.slot.position() == position => {
-                Verdict::Hit(found)
+        let judge = |id, position, found: &mut Found| {
+            if !self.copy(id, found) {
+                Verdict::Gone
+            } else if found.slot.topic() == topic.id && found.slot.position() == position {
+                Verdict::Hit(())
+            } else {
+                Verdict::Other
             }
-            Some(_) => Verdict::Other,
-            None => Verdict::Gone,
         };
-        let _: Walked = Walk::<0>::each(words, head, after, judge, |found, position| {
+        let mut found = Found::empty();
+        let _: Walked = Walk::<0>::each(words, head, after, &mut found, judge, |found, position| {
             let mut go_on = true;
-            self.show(name, &found, &mut |view| go_on = visit(view, position));
+            self.show(name, found, &mut |view| go_on = visit(view, position));
             go_on
         });
     }
@@ -333,12 +328,20 @@ impl<'a> Reader<'a> {
     /// The entry in a slot that is not freed as long as the caller holds what keeps it: its lane's lock, its session's, or a pin.
     /// `None` if it was freed after all. Hidden or not.
     pub(crate) fn entry(commons: &Commons, id: u32) -> Option<Entry> {
-        let found = Reader::new(commons, 0).copy(id)?;
+        let mut found = Found::empty();
+        if !Reader::new(commons, 0).copy(id, &mut found) {
+            return None;
+        }
         let record = TopicSlot(Slot::<0>::read(commons.words(), at(found.slot.topic()))?);
         let name = name_of(commons, &record);
         let inline = found.slot.inline_bytes();
         let (key, meta) = found.bytes(inline.as_slice());
-        Some(Entry::new(found.facts(record.shard()), Topic::from(name.as_slice()), key, meta))
+        Some(Entry::new(
+            found.slot.facts(found.known, record.shard()),
+            Topic::from(name.as_slice()),
+            key,
+            meta,
+        ))
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::commons::{Commons, NameHash};
 use super::counts::OriginCounts;
-use super::layout::{Draft, EntrySlot, Owner, TopicSlot, at, blob_len, id, topic_word};
+use super::layout::{Blob, Draft, EntrySlot, Owner, TopicSlot, at, blob_len, id, topic_word};
 use super::records::Records;
 use super::topic::TopicRecord;
 use crate::Topic;
@@ -125,11 +125,6 @@ impl Store {
     /// A copy of a slot.
     pub(crate) fn slot(&self, slot: SlotId) -> EntrySlot {
         peek(self.words(), slot)
-    }
-
-    /// Whether a slot is live.
-    pub(crate) fn is_live(&self, slot: SlotId) -> bool {
-        self.words().cell(at(slot)).word(0).load(Ordering::Relaxed) & 1 == 1
     }
 
     /// Key and meta of an entry.
@@ -284,7 +279,8 @@ impl Store {
         if let Some(named) = held.named {
             let joined = join_group(words, &mut memory, &mut self.entries, fresh.hash, named, slot, stamps);
             if let Err(no_room) = joined {
-                free(words, &mut memory, slot);
+                let blob = peek(words, slot).blob();
+                free(words, &mut memory, slot, blob);
                 return Err(no_room);
             }
         } else {
@@ -303,22 +299,32 @@ impl Store {
         Ok(slot)
     }
 
-    /// Gives an entry another version, in another slot; returns that. The old one's slot is freed.
+    /// Asks for the lines that taking out or replacing an entry will need.
+    #[inline]
+    pub(crate) fn prefetch_links(&self, record: u32, held: &EntrySlot) {
+        self.topics.get(record).list.prefetch(self.words(), held.position());
+    }
+
+    /// Gives an entry, of which `held` is a copy, another version in another slot; returns that. The old one's slot is freed.
     ///
     /// # Errors
     /// There is no memory for it. Nothing has changed.
     pub(crate) fn replace(
         &mut self,
         old: SlotId,
-        clock: u64,
-        prev: u64,
+        held: &EntrySlot,
+        record: u32,
+        (clock, prev): (u64, u64),
         meta: &[u8],
     ) -> Result<SlotId, NoRoom> {
-        let held = self.slot(old);
-        let key = (!held.is_long()).then(|| held.inline_bytes());
-        let long_key = if held.is_long() { self.bytes(&held).0 } else { Vec::new() };
-        let key = key.as_ref().map_or(long_key.as_slice(), |key| &key.as_slice()[..held.lens().0]);
-        let record = self.record_of(&held);
+        let long_key;
+        let inline = held.inline_bytes();
+        let key = if held.is_long() {
+            long_key = self.bytes(held).0;
+            long_key.as_slice()
+        } else {
+            &inline.as_slice()[..held.lens().0]
+        };
         let words = self.commons.words();
         let mut memory = memory!(self);
         let draft = Draft {
@@ -332,61 +338,41 @@ impl Store {
         };
         let stamp = Self::next_stamp(&mut self.stamps);
         let new = publish(words, &mut memory, stamp, &draft, key, meta)?;
-        match self.group_of(&held, old) {
-            Some(group) => group.swing(self.commons.words(), old, new),
-            None => self.entries.swing(self.commons.words(), held.hash(), old, new),
+        if !self.entries.swing(words, held.hash(), old, new)
+            && let Some(group) = self.group_of(held, old)
+        {
+            group.swing(self.commons.words(), old, new);
         }
         self.topics.get_mut(record).list.swing(self.commons.words(), held.position(), new);
-        self.free(old);
+        self.free(old, held);
         Ok(new)
     }
 
-    /// The group that has a slot, if it is in one.
+    /// The group that has a slot.
+    #[cold]
     fn group_of(&self, held: &EntrySlot, slot: SlotId) -> Option<Group<0>> {
         let words = self.words();
-        let found = self.entries.table().find(words, held.hash(), |named| {
-            let group = (named & GROUP != 0).then(|| Group::<0>::named(named));
-            match group {
-                None if named == slot => Verdict::Hit(None),
-                Some(group) if group.numbers(words).any(|member| member == slot) => Verdict::Hit(Some(group)),
-                _ => Verdict::Other,
+        self.entries.table().find(words, held.hash(), |named| {
+            let group = Group::<0>::named(named);
+            if named & GROUP != 0 && group.numbers(words).any(|member| member == slot) {
+                Verdict::Hit(group)
+            } else {
+                Verdict::Other
             }
-        });
-        found.flatten()
+        })
     }
 
-    /// Takes an entry out; returns its last version. Its topic stays until [`release_topic`](Self::release_topic).
-    pub(crate) fn remove(&mut self, slot: SlotId) -> EntrySlot {
-        let held = self.slot(slot);
-        let record = self.record_of(&held);
-        let group = self.group_of(&held, slot);
+    /// Takes an entry out, of which `held` is a copy. Its topic stays until [`release_topic`](Self::release_topic).
+    pub(crate) fn remove(&mut self, slot: SlotId, held: &EntrySlot, record: u32) {
+        let words = self.commons.words();
+        if !self.entries.remove(words, &mut memory!(self), held.hash(), slot, hash_of(words))
+            && let Some(group) = self.group_of(held, slot)
+        {
+            self.leave_group(group, slot, held.hash());
+        }
         let words = self.commons.words();
         let mut memory = memory!(self);
         let stamps = &mut self.stamps;
-        match group {
-            None => self.entries.remove(words, &mut memory, held.hash(), slot, hash_of(words)),
-            Some(group) => {
-                group.remove(words, slot);
-                let mut left = group.numbers(words);
-                match (left.next(), left.next()) {
-                    (Some(last), None) => {
-                        self.entries.swing(words, held.hash(), group.id(), last);
-                        group.free(words, &mut memory);
-                    }
-                    _ if group.is_sparse(words) => {
-                        let numbers: Vec<u32> = group.numbers(words).collect();
-                        let stamp = Self::next_stamp(stamps);
-                        // Without memory it stays as it is.
-                        if let Ok(dense) = Group::<0>::make(words, &mut memory, held.hash(), &numbers, stamp)
-                        {
-                            self.entries.swing(words, held.hash(), group.id(), dense.id());
-                            group.free(words, &mut memory);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
         let topic = self.topics.get_mut(record);
         let head = topic.head();
         topic.list.remove(words, &mut memory, head, held.position(), || Self::next_stamp(stamps));
@@ -399,16 +385,40 @@ impl Store {
             topic.others.change(words, at(topic.id), origin, false, members);
         }
         self.len -= 1;
-        self.free(slot);
-        held
+        self.free(slot, held);
     }
 
-    fn free(&mut self, slot: SlotId) {
+    /// Takes a slot out of its group: a group of one becomes a slot again, and one of holes a smaller one.
+    #[cold]
+    fn leave_group(&mut self, group: Group<0>, slot: SlotId, hash: u32) {
+        let words = self.commons.words();
+        let mut memory = memory!(self);
+        group.remove(words, slot);
+        let mut left = group.numbers(words);
+        match (left.next(), left.next()) {
+            (Some(last), None) => {
+                self.entries.swing(words, hash, group.id(), last);
+                group.free(words, &mut memory);
+            }
+            _ if group.is_sparse(words) => {
+                let numbers: Vec<u32> = group.numbers(words).collect();
+                let stamp = Self::next_stamp(&mut self.stamps);
+                // Without memory it stays as it is.
+                if let Ok(dense) = Group::<0>::make(words, &mut memory, hash, &numbers, stamp) {
+                    self.entries.swing(words, hash, group.id(), dense.id());
+                    group.free(words, &mut memory);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn free(&mut self, slot: SlotId, held: &EntrySlot) {
         if self.pins > 0 {
             self.kept_slots.push(slot);
             return;
         }
-        free(self.commons.words(), &mut memory!(self), slot);
+        free(self.commons.words(), &mut memory!(self), slot, held.blob());
     }
 
     /// From now on, slots and topics that are there or come stay readable, also when they are gone, until
@@ -429,7 +439,8 @@ impl Store {
         }
         for _ in 0..max {
             if let Some(slot) = self.kept_slots.pop() {
-                free(self.commons.words(), &mut memory!(self), slot);
+                let blob = self.slot(slot).blob();
+                free(self.commons.words(), &mut memory!(self), slot, blob);
             } else if let Some(record) = self.kept_topics.pop() {
                 self.release_topic(record);
             } else {
@@ -468,8 +479,7 @@ fn publish(
 }
 
 /// Frees a slot that nothing names any more, and the bytes outside it.
-fn free(words: &Words, memory: &mut Memory<'_>, slot: SlotId) {
-    let blob = peek(words, slot).blob();
+fn free(words: &Words, memory: &mut Memory<'_>, slot: SlotId, blob: Option<Blob>) {
     Slot::<0>::free(words, at(slot));
     if let Some(blob) = blob {
         memory.give(blob.at, blob.len.div_ceil(8));

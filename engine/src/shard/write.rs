@@ -45,19 +45,18 @@ impl State {
         Ok(slot)
     }
 
-    /// Gives an entry another version; returns its slot.
+    /// Gives an entry, of which `held` is a copy, another version, with its clock and the one before; returns its slot.
     pub(crate) fn revise(
         &mut self,
         slot: SlotId,
-        clock: u64,
-        prev: u64,
+        held: &EntrySlot,
+        clocks: (u64, u64),
         meta: &[u8],
         wakes: &mut Wakes,
     ) -> Result<SlotId, NoRoom> {
-        let held = self.store.slot(slot);
-        let record = self.store.record_of(&held);
-        let old = (self.is_heard(record) && self.is_told(&held)).then(|| self.entry(slot));
-        let new = self.store.replace(slot, clock, prev, meta)?;
+        let record = self.store.record_of(held);
+        let old = (self.is_heard(record) && self.is_told(held)).then(|| self.entry(slot));
+        let new = self.store.replace(slot, held, record, clocks, meta)?;
         self.version += 1;
         if let Some(old) = old {
             self.emit(record, wakes, |state| EventKind::Update { old, new: state.entry(new) });
@@ -65,15 +64,15 @@ impl State {
         Ok(new)
     }
 
-    /// Takes an entry out; returns its last version's part in its lane's digest.
-    pub(crate) fn leave(&mut self, slot: SlotId, wakes: &mut Wakes) -> (EntrySlot, u64) {
+    /// Takes an entry out, of which `held` is a copy; returns its part in its lane's digest.
+    pub(crate) fn leave(&mut self, slot: SlotId, held: &EntrySlot, wakes: &mut Wakes) -> u64 {
         self.version += 1;
-        let held = self.store.slot(slot);
-        let record = self.store.record_of(&held);
-        let digest = self.digest_of(&held);
-        let told = self.is_told(&held);
+        let record = self.store.record_of(held);
+        self.store.prefetch_links(record, held);
+        let digest = self.digest_of(held);
+        let told = self.is_told(held);
         let left = (told && self.is_heard(record)).then(|| self.entry(slot));
-        self.store.remove(slot);
+        self.store.remove(slot, held, record);
         if let Some(left) = left {
             self.emit(record, wakes, |_| EventKind::Leave(left));
         }
@@ -81,7 +80,7 @@ impl State {
             self.told_less(record, wakes);
         }
         self.store.release_topic(record);
-        (held, digest)
+        digest
     }
 
     /// The part of an entry in its lane's digest.
@@ -112,15 +111,22 @@ impl State {
     }
 
     /// The slot of this session's entry.
-    pub(crate) fn find_own(&self, session: u64, topic: &[u8], name: NameHash, key: &[u8]) -> Option<SlotId> {
+    pub(crate) fn find_own(
+        &self,
+        session: u64,
+        topic: &[u8],
+        name: NameHash,
+        (key, hash): (&[u8], u32),
+    ) -> Option<SlotId> {
         let record = self.find_topic(topic, name)?;
-        let hash = self.store.commons.hash_key(name, key);
         self.store.held(record, hash, key, Owner::Session(session)).own
     }
 
-    /// Whether a slot is this session's, here. What a session remembers may be others' after a shutdown.
+    /// Whether a slot is this session's entry, here and now. What a session remembers may be others' by now, or be kept for a reader
+    /// although its entry is gone: only an entry that is there has its dot.
     pub(crate) fn is_own(&self, session: u64, slot: SlotId) -> bool {
-        !self.closed && self.store.is_live(slot) && self.store.slot(slot).owner() == Owner::Session(session)
+        let held = self.store.slot(slot);
+        held.owner() == Owner::Session(session) && self.lane.dots.get(held.clock()) == Some(slot)
     }
 
     /// Adds an entry. `full`: why the session may not have another, said only if it does not have this one already.
@@ -175,7 +181,7 @@ impl State {
         Ok((slot, self.dot(clock)))
     }
 
-    /// Gives an own entry a new version; returns the old slot, the new one and the new ref. `expected`: only if its version is still
+    /// Gives an own entry a new version; returns its slot and the new ref. `expected`: only if its version is still
     /// this clock; otherwise `Ok(None)`.
     pub(crate) fn update(
         &mut self,
@@ -183,7 +189,7 @@ impl State {
         joining: &Joining<'_>,
         expected: Option<u64>,
         wakes: &mut Wakes,
-    ) -> Result<Option<(SlotId, SlotId, EntryRef)>, Error> {
+    ) -> Result<Option<(SlotId, EntryRef)>, Error> {
         if self.closed {
             return Err(Error::Shutdown);
         }
@@ -202,8 +208,9 @@ impl State {
                 max: usize::try_from(CLOCK_MAX).unwrap_or(usize::MAX),
             });
         }
+        self.store.prefetch_links(record, &old);
         let gone = self.digest_of(&old);
-        let revised = self.revise(slot, clock, old.clock(), joining.meta, wakes);
+        let revised = self.revise(slot, &old, (clock, old.clock()), joining.meta, wakes);
         let new = revised.map_err(|NoRoom| self.no_room())?;
         self.lane.tick(Logged::Update { birth: old.birth() });
         let came = digest(joining.content, old.birth(), clock);
@@ -211,12 +218,13 @@ impl State {
         self.lane.dots.remove(old.clock());
         self.lane.dots.insert(clock, new);
         self.counters.updated += 1;
-        Ok(Some((slot, new, self.dot(clock))))
+        Ok(Some((new, self.dot(clock))))
     }
 
     /// Takes an own entry out.
     pub(crate) fn untrack(&mut self, slot: SlotId, wakes: &mut Wakes) {
-        let (held, digest) = self.leave(slot, wakes);
+        let held = self.store.slot(slot);
+        let digest = self.leave(slot, &held, wakes);
         self.lane.tick(Logged::Remove { birth: held.birth() });
         self.lane.digest = self.lane.digest.wrapping_sub(digest);
         self.lane.dots.remove(held.clock());
