@@ -1,7 +1,7 @@
 //! Sessions: who owns an entry.
 
 use crate::owned::Owned;
-use crate::shard::{Joining, NameHash, Reader, Shard, SlotId, State, Wakes};
+use crate::shard::{Entries, Joining, NameHash, Shard, SlotId, State, Wakes};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tracker::Inner;
 use crate::{Entry, EntryRef, Error, SessionId};
@@ -316,16 +316,17 @@ impl Session {
             return Vec::new();
         }
         // The session's lock keeps them, but for a shutdown: then they are gone, or others'.
-        let slots = owned.candidates().into_iter();
-        let entries = slots.filter_map(|slot| Reader::entry(&self.tracker.commons, slot));
+        let mut read = Entries::new(&self.tracker.commons);
+        let entries = owned.candidates().into_iter().filter_map(|slot| read.read(slot));
         entries.filter(|entry| entry.session() == Some(self.id)).collect()
     }
 
     /// Locks the shard of a topic, with the slots on their way that an operation on a key of it will look at.
     #[inline]
     fn lock(&self, name: NameHash, key_hash: u32) -> (&Shard, MutexGuard<'_, State>) {
-        let shard = self.tracker.shard_of(name);
-        self.tracker.commons.prefetch_slots(self.tracker.commons.shard_of(name), name, key_hash);
+        let index = self.tracker.commons.shard_of(name);
+        self.tracker.commons.prefetch_slots(index, key_hash);
+        let shard = &self.tracker.shards[usize::from(index)];
         (shard, shard.lock())
     }
 

@@ -6,7 +6,7 @@ use crate::event::{Event, EventKind};
 use crate::inbox::Inbox;
 use crate::kernel::change::ChangeFlag;
 use crate::replica::{Identity, Origins, Replica};
-use crate::shard::{Commons, Joining, NameHash, Reader, Shard, State, Wakes};
+use crate::shard::{Commons, Entries, Joining, NameHash, Reader, Shard, State, Wakes};
 use crate::subscription::Scope;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{
@@ -139,8 +139,9 @@ impl Tracker {
     /// [`for_each`](Self::for_each).
     #[must_use]
     pub fn list(&self, topic: impl AsRef<[u8]>) -> Vec<Entry> {
-        let mut entries = Vec::new();
         let topic = topic.as_ref();
+        // Some more may come meanwhile.
+        let mut entries = Vec::with_capacity(self.count(topic));
         let name = Topic::from(topic);
         self.for_each(topic, |entry| entries.push(entry.to_entry_of(&name)));
         entries
@@ -174,7 +175,8 @@ impl Tracker {
                 (state.index, state.version, slots)
             },
             |commons, (shard, version, slots)| {
-                let entries = slots.into_iter().filter_map(|slot| Reader::entry(commons, slot)).collect();
+                let mut read = Entries::new(commons);
+                let entries = slots.into_iter().filter_map(|slot| read.read(slot)).collect();
                 Snapshot { shard, version, entries }
             },
         )

@@ -11,7 +11,7 @@
 use super::{DeltaError, Replica};
 use crate::Entry;
 use crate::lane::Logged;
-use crate::shard::{Reader, SlotId, State};
+use crate::shard::{Entries, SlotId, State};
 use crate::sync::Ordering;
 
 /// One operation as it is told, borrowing its bytes. Consumes one clock ([`Skip`](Self::Skip): several).
@@ -166,9 +166,10 @@ impl Replica {
             },
             |commons, chosen| {
                 let Chosen { hi, operations } = chosen?;
+                let mut entries = Entries::new(commons);
                 let told = |operation| match operation {
-                    ChosenOp::Add(slot) => Reader::entry(commons, slot).map(DeltaOp::Add),
-                    ChosenOp::Update(slot) => Reader::entry(commons, slot).map(DeltaOp::Update),
+                    ChosenOp::Add(slot) => entries.read(slot).map(DeltaOp::Add),
+                    ChosenOp::Update(slot) => entries.read(slot).map(DeltaOp::Update),
                     ChosenOp::Remove { birth } => Some(DeltaOp::Remove { birth }),
                     ChosenOp::Skip { count } => Some(DeltaOp::Skip { count }),
                 };

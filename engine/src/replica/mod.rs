@@ -31,7 +31,7 @@ pub use snapshot::{LaneSnapshot, Payload, SnapshotItem};
 
 pub(crate) use origin::Origins;
 
-use crate::shard::{Reader, Shard};
+use crate::shard::{Entries, Shard};
 use crate::sync::{Arc, Ordering};
 use crate::tracker::Inner;
 use crate::{Entry, Incarnation, NodeId, NodeState, Tracker};
@@ -173,10 +173,11 @@ impl Replica {
             return Vec::new();
         };
         let mut entries = Vec::new();
+        let mut read = Entries::new(&self.inner().commons);
         for lane in &origin.lanes {
             let lane = lane.lock();
             // The lane's lock keeps them.
-            entries.extend(lane.slots().filter_map(|slot| Reader::entry(&self.inner().commons, slot)));
+            entries.extend(lane.slots().filter_map(|slot| read.read(slot)));
         }
         entries
     }

@@ -9,7 +9,7 @@
 use super::apply::{LaneWriter, Told};
 use super::lane::Transfer;
 use super::{ApplyError, LaneCondition, LaneSummary, Replica};
-use crate::shard::{NUMBER_MAX, Reader, SlotId, State};
+use crate::shard::{Entries, NUMBER_MAX, SlotId, State};
 use crate::{Entry, Incarnation, NodeId};
 
 /// All live entries of one of this node's lanes at one instant.
@@ -55,7 +55,8 @@ impl Replica {
             (state.lane.summary(), slots)
         };
         Some(self.shard(lane)?.pinned(choose, |commons, (summary, slots)| {
-            let entries = slots.into_iter().filter_map(|slot| Reader::entry(commons, slot)).collect();
+            let mut read = Entries::new(commons);
+            let entries = slots.into_iter().filter_map(|slot| read.read(slot)).collect();
             LaneSnapshot { lane, summary, entries }
         }))
     }

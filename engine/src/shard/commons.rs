@@ -166,9 +166,8 @@ impl Commons {
 
     /// Fetches the slots that may be an entry's, once its bucket has come: the lock is held for less time then.
     #[inline]
-    pub(crate) fn prefetch_slots(&self, shard: u16, name: NameHash, key_hash: u32) {
+    pub(crate) fn prefetch_slots(&self, shard: u16, key_hash: u32) {
         self.entries(shard).prefetch_slots(self.words(), key_hash);
-        self.names(shard).prefetch_slots(self.words(), name.short());
     }
 
     /// The topic of a slot's entry. For a slot that is not freed.

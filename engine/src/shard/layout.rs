@@ -144,7 +144,7 @@ impl EntrySlot {
         };
         let mut slot = [0; SLOT_WORDS];
         slot[0] = stamp;
-        slot[1] = u64::from(draft.topic) | u64::from(draft.hash) << 32;
+        slot[1] = Self::topic_and_hash(draft.topic, draft.hash);
         slot[3] = draft.birth | (owner & 0xffff) << 48;
         slot[4] = draft.prev | (owner >> 16 & 0xffff) << 48;
         slot[5] = draft.position | (owner >> 32 & 0xffff) << 48;
@@ -165,6 +165,12 @@ impl EntrySlot {
         };
         slot[2] = draft.clock | (form | local) << 48;
         Self(slot)
+    }
+
+    /// The second word of an entry's slot.
+    #[inline(always)]
+    pub(crate) fn topic_and_hash(topic: u32, hash: u32) -> u64 {
+        u64::from(topic) | u64::from(hash) << 32
     }
 
     #[inline(always)]
@@ -329,7 +335,7 @@ impl TopicSlot {
     ) -> Self {
         let mut slot = [0; SLOT_WORDS];
         slot[0] = stamp;
-        slot[1] = name.len() as u64 | u64::from(shard) << 16 | u64::from(hash) << 32;
+        slot[1] = Self::form(hash, shard, name);
         slot[2] = u64::from(record) << 32;
         match blob {
             None => pack_bytes(&mut slot, BYTES, name, &[]),
@@ -339,6 +345,15 @@ impl TopicSlot {
             }
         }
         Self(slot)
+    }
+
+    /// The first word of the name.
+    pub(crate) const NAME: usize = BYTES;
+
+    /// The second word of a record: all that can be told of a name in one word.
+    #[inline(always)]
+    pub(crate) fn form(hash: u32, shard: u16, name: &[u8]) -> u64 {
+        name.len() as u64 & 0xffff | u64::from(shard) << 16 | u64::from(hash) << 32
     }
 
     /// Bytes of a name that do not fit a record.

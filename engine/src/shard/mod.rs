@@ -14,7 +14,7 @@ mod write;
 pub(crate) use commons::{Commons, NameHash};
 pub(crate) use emit::Wakes;
 pub(crate) use layout::{EntrySlot, NUMBER_MAX, Owner};
-pub(crate) use read::Reader;
+pub(crate) use read::{Entries, Reader};
 pub(crate) use store::{Fresh, SlotId, Store};
 pub(crate) use write::Joining;
 
@@ -134,7 +134,9 @@ impl State {
 
     /// The entry in a slot.
     pub(crate) fn entry(&self, slot: SlotId) -> Entry {
-        Reader::entry(&self.store.commons, slot).expect("the lock is held, and only live slots are asked for")
+        Entries::new(&self.store.commons)
+            .read(slot)
+            .expect("the lock is held, and only live slots are asked for")
     }
 
     /// Slots of the entries of a topic that subscribers were told of, in the order in which they came.
@@ -152,7 +154,8 @@ impl State {
 
     /// Told entries of a topic, in the order in which they came.
     pub(crate) fn extend_with(&self, record: u32, entries: &mut Vec<Entry>) {
-        entries.extend(self.told_slots(record).into_iter().map(|slot| self.entry(slot)));
+        let mut read = Entries::new(&self.store.commons);
+        entries.extend(self.told_slots(record).into_iter().filter_map(|slot| read.read(slot)));
     }
 
     /// Adds every told entry, topic by topic.

@@ -13,6 +13,7 @@ use crate::kernel::members::{Head, Walk, Walked};
 use crate::kernel::origin::Known;
 use crate::kernel::slot::{SLOT_WORDS, Slot};
 use crate::kernel::table::Verdict;
+use crate::memory::Words;
 use crate::sync::{Ordering, fence};
 use crate::{Entry, Topic};
 
@@ -30,12 +31,14 @@ struct Found {
     slot: EntrySlot,
     outside: Vec<u8>,
     known: Known,
+    /// Who this node was when the read began.
+    local: Known,
 }
 
 impl Found {
-    fn empty() -> Self {
-        let known = Known { node: 0, incarnation: 0, hidden: true };
-        Self { slot: EntrySlot([0; SLOT_WORDS]), outside: Vec::new(), known }
+    fn empty(commons: &Commons) -> Self {
+        let local = commons.origins.read(commons.words(), LOCAL);
+        Self { slot: EntrySlot([0; SLOT_WORDS]), outside: Vec::new(), known: local, local }
     }
 
     /// Key and meta. `inline` are the slot's bytes.
@@ -70,27 +73,20 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(crate) fn topic(self, name: &[u8], hash: NameHash) -> Option<FoundTopic> {
         let words = self.commons.words();
+        // Length, shard and hash are one word.
+        let form = TopicSlot::form(hash.short(), self.shard, name);
         self.commons.names(self.shard).find(words, hash.short(), |id| {
-            let Some(copy) = Slot::<0>::read(words, at(id)) else {
+            let cell = words.cell(at(id));
+            // As in `Slot::read`, of which this is the part that is needed.
+            let stamp = cell.word(0).load(Ordering::Acquire);
+            if stamp & 1 == 0 {
                 return Verdict::Gone;
-            };
-            let slot = TopicSlot(copy);
-            let same = match slot.blob() {
-                None => slot.inline_bytes().as_slice().get(..slot.name_len()) == Some(name),
-                Some(_) if slot.name_len() != name.len() => false,
-                Some(blob) => {
-                    let mut held = Vec::new();
-                    blob.read(words, &mut held);
-                    if !Slot::<0>::still(words, at(id), copy[0]) {
-                        return Verdict::Gone;
-                    }
-                    held == name
-                }
-            };
-            if same && slot.shard() == self.shard {
-                Verdict::Hit(FoundTopic { id, stamp: copy[0], shard: self.shard })
-            } else {
-                Verdict::Other
+            }
+            let same = cell.word(1).load(Ordering::Relaxed) == form && is_name(words, id, name);
+            match (Slot::<0>::still(words, at(id), stamp), same) {
+                (false, _) => Verdict::Gone,
+                (true, true) => Verdict::Hit(FoundTopic { id, stamp, shard: self.shard }),
+                (true, false) => Verdict::Other,
             }
         })
     }
@@ -108,12 +104,13 @@ impl<'a> Reader<'a> {
             return false;
         }
         if found.slot.is_local() && !found.slot.is_long() {
-            found.known = self.commons.origins.read(self.commons.words(), LOCAL);
+            found.known = found.local;
             return true;
         }
         self.copy_rest(id, found)
     }
 
+    #[inline(never)]
     fn copy_rest(self, id: u32, found: &mut Found) -> bool {
         let words = self.commons.words();
         let origin = found.slot.origin();
@@ -130,7 +127,6 @@ impl<'a> Reader<'a> {
         Slot::<0>::still(words, at(id), found.slot.0[0])
     }
 
-    #[inline(always)]
     fn judge(self, id: u32, topic: u32, key: &[u8], found: &mut Found) -> Verdict<()> {
         if !self.copy(id, found) {
             Verdict::Gone
@@ -153,15 +149,73 @@ impl<'a> Reader<'a> {
         let words = self.commons.words();
         let key_hash = self.commons.hash_key(hash, key);
         let entries = self.commons.entries(self.shard);
-        // The bucket is on its way while the topic is looked for.
-        entries.prefetch(words, key_hash);
-        let mut found = Found::empty();
+        // The slot is on its way while the topic is looked for.
+        entries.prefetch_slots(words, key_hash);
+        let mut slot = EntrySlot([0; SLOT_WORDS]);
+        loop {
+            let Some(topic) = self.topic(name, hash) else {
+                return 0;
+            };
+            let form = EntrySlot::topic_and_hash(topic.id, key_hash);
+            // The slot, if it is one and its bytes lie in it; all else takes the longer way.
+            let plain = entries.find(words, key_hash, |id| {
+                if id & GROUP != 0 {
+                    return Verdict::Hit(None);
+                }
+                if !Slot::<0>::read_into(words, at(id), &mut slot.0) {
+                    Verdict::Gone
+                } else if slot.0[1] != form {
+                    Verdict::Other
+                } else if slot.is_long() {
+                    Verdict::Hit(None)
+                } else if slot.inline_bytes().as_slice().get(..slot.lens().0) == Some(key) {
+                    Verdict::Hit(Some(id))
+                } else {
+                    Verdict::Other
+                }
+            });
+            if !self.is_current(topic) {
+                continue;
+            }
+            let id = match plain {
+                None => return 0,
+                Some(None) => return self.find_any(name, hash, (key, key_hash), &mut visit),
+                Some(Some(id)) => id,
+            };
+            let origin = slot.origin().min(self.commons.origins_max - 1);
+            let known = self.commons.origins.read(words, origin);
+            // Another origin's number is used again only after the slot was freed.
+            if origin != LOCAL && !Slot::<0>::still(words, at(id), slot.0[0]) {
+                continue;
+            }
+            if known.hidden {
+                return 0;
+            }
+            let inline = slot.inline_bytes();
+            let (key_len, meta_len) = slot.lens();
+            let (key, meta) = inline.as_slice()[..key_len + meta_len].split_at(key_len);
+            visit(&EntryView { slot: &slot, known, shard: self.shard, topic: name, key, meta });
+            return 1;
+        }
+    }
+
+    /// As [`find`](Self::find), for whatever there may be under a key.
+    #[inline(never)]
+    fn find_any(
+        self,
+        name: &[u8],
+        hash: NameHash,
+        (key, key_hash): (&[u8], u32),
+        visit: &mut impl FnMut(&EntryView<'_>),
+    ) -> usize {
+        let words = self.commons.words();
+        let mut found = Found::empty(self.commons);
         let mut group = Vec::new();
         loop {
             let Some(topic) = self.topic(name, hash) else {
                 return 0;
             };
-            let is_group = entries.find(words, key_hash, |id| {
+            let is_group = self.commons.entries(self.shard).find(words, key_hash, |id| {
                 if id & GROUP == 0 {
                     match self.judge(id, topic.id, key, &mut found) {
                         Verdict::Hit(()) => Verdict::Hit(false),
@@ -177,10 +231,10 @@ impl<'a> Reader<'a> {
             }
             return match is_group {
                 None => 0,
-                Some(false) => usize::from(self.show(name, &found, &mut visit)),
+                Some(false) => usize::from(self.show(name, &found, visit)),
                 Some(true) => {
                     group.sort_by_key(|found: &Found| found.slot.position());
-                    group.iter().filter(|found| self.show(name, found, &mut visit)).count()
+                    group.iter().filter(|found| self.show(name, found, visit)).count()
                 }
             };
         }
@@ -189,11 +243,11 @@ impl<'a> Reader<'a> {
     #[cold]
     fn judge_group(self, id: u32, topic: u32, key: &[u8], group: &mut Vec<Found>) -> Verdict<bool> {
         group.clear();
-        let mut one = Found::empty();
+        let mut one = Found::empty(self.commons);
         let whole = Group::<0>::named(id).each(self.commons.words(), |id| {
             let verdict = self.judge(id, topic, key, &mut one);
             if matches!(verdict, Verdict::Hit(())) {
-                group.push(std::mem::replace(&mut one, Found::empty()));
+                group.push(std::mem::replace(&mut one, Found::empty(self.commons)));
             }
             verdict
         });
@@ -241,7 +295,7 @@ impl<'a> Reader<'a> {
                 Verdict::Other
             }
         };
-        let mut found = Found::empty();
+        let mut found = Found::empty(self.commons);
         let _: Walked = Walk::<0>::each(words, head, after, &mut found, judge, |found, position| {
             let mut go_on = true;
             self.show(name, found, &mut |view| go_on = visit(view, position));
@@ -324,25 +378,70 @@ impl<'a> Reader<'a> {
             out.truncate(kept);
         });
     }
+}
 
-    /// The entry in a slot that is not freed as long as the caller holds what keeps it: its lane's lock, its session's, or a pin.
-    /// `None` if it was freed after all. Hidden or not.
-    pub(crate) fn entry(commons: &Commons, id: u32) -> Option<Entry> {
-        let mut found = Found::empty();
-        if !Reader::new(commons, 0).copy(id, &mut found) {
+/// Reads entries from slots that are not freed as long as the caller holds what keeps them: their lane's lock, their session's, or a
+/// pin.
+pub(crate) struct Entries<'a> {
+    reader: Reader<'a>,
+    found: Found,
+    /// The topic of the last one: neighbours often share it.
+    topic: Option<(u32, u64, u16, Topic)>,
+}
+
+impl<'a> Entries<'a> {
+    pub(crate) fn new(commons: &'a Commons) -> Self {
+        Self { reader: Reader::new(commons, 0), found: Found::empty(commons), topic: None }
+    }
+
+    /// The entry in a slot, hidden or not; `None` if it was freed after all.
+    pub(crate) fn read(&mut self, id: u32) -> Option<Entry> {
+        let Self { reader, found, topic } = self;
+        let commons = reader.commons;
+        if !reader.copy(id, found) {
             return None;
         }
-        let record = TopicSlot(Slot::<0>::read(commons.words(), at(found.slot.topic()))?);
-        let name = name_of(commons, &record);
+        let of = found.slot.topic();
+        if !topic
+            .as_ref()
+            .is_some_and(|&(id, stamp, ..)| id == of && Slot::<0>::still(commons.words(), at(of), stamp))
+        {
+            let record = TopicSlot(Slot::<0>::read(commons.words(), at(of))?);
+            let name = Topic::from(name_of(commons, &record).as_slice());
+            *topic = Some((of, record.0[0], record.shard(), name));
+        }
+        let (_, _, shard, name) = topic.as_ref()?;
         let inline = found.slot.inline_bytes();
         let (key, meta) = found.bytes(inline.as_slice());
-        Some(Entry::new(
-            found.slot.facts(found.known, record.shard()),
-            Topic::from(name.as_slice()),
-            key,
-            meta,
-        ))
+        Some(Entry::new(found.slot.facts(found.known, *shard), name.clone(), key, meta))
     }
+}
+
+/// Whether the name in a topic's record of that length is `name`.
+#[inline(always)]
+fn is_name(words: &Words, id: u32, name: &[u8]) -> bool {
+    if TopicSlot::blob_len(name) > 0 {
+        return is_long_name(words, id, name);
+    }
+    let cell = words.cell(at(id));
+    let mut index = TopicSlot::NAME;
+    name.chunks(8).all(|chunk| {
+        let mut bytes = [0; 8];
+        bytes[..chunk.len()].copy_from_slice(chunk);
+        index += 1;
+        // Relaxed: the caller looks at the stamp again.
+        cell.word(index - 1).load(Ordering::Relaxed) == u64::from_le_bytes(bytes)
+    })
+}
+
+#[cold]
+fn is_long_name(words: &Words, id: u32, name: &[u8]) -> bool {
+    let Some(blob) = Slot::<0>::read(words, at(id)).and_then(|copy| TopicSlot(copy).blob()) else {
+        return false;
+    };
+    let mut held = Vec::new();
+    blob.read(words, &mut held);
+    held == name
 }
 
 /// The name in a topic's record; what it is if the record was freed meanwhile is for the caller to find out.

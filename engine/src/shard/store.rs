@@ -6,6 +6,7 @@
 use super::commons::{Commons, NameHash};
 use super::counts::OriginCounts;
 use super::layout::{Blob, Draft, EntrySlot, Owner, TopicSlot, at, blob_len, id, topic_word};
+use super::read::Reader;
 use super::records::Records;
 use super::topic::TopicRecord;
 use crate::Topic;
@@ -150,13 +151,11 @@ impl Store {
     }
 
     /// The record of the topic of that name.
+    #[inline]
     pub(crate) fn find_topic(&self, name: &[u8], hash: NameHash) -> Option<u32> {
-        let words = self.words();
-        self.names.table().find(words, hash.short(), |id| {
-            let word = words.cell(at(id)).word(topic_word::HEAD).load(Ordering::Relaxed);
-            let record = (word >> 32) as u32;
-            if *self.topics.get(record).name == *name { Verdict::Hit(record) } else { Verdict::Other }
-        })
+        let found = Reader::new(&self.commons, self.index).topic(name, hash)?;
+        let word = self.words().cell(at(found.id)).word(topic_word::HEAD).load(Ordering::Relaxed);
+        Some((word >> 32) as u32)
     }
 
     /// The topic of that name, made if it is not there. Whoever interns it gives it a member or a listener, or calls
@@ -224,7 +223,8 @@ impl Store {
     pub(crate) fn held(&self, record: u32, hash: u32, key: &[u8], owner: Owner) -> Held {
         let words = self.words();
         let topic = self.topics.get(record).id;
-        let is_key = |slot: &EntrySlot| slot.topic() == topic && key_is(words, slot, key);
+        let form = EntrySlot::topic_and_hash(topic, hash);
+        let is_key = |slot: &EntrySlot| slot.0[1] == form && key_is(words, slot, key);
         let found = self.entries.table().find(words, hash, |named| {
             if named & GROUP == 0 {
                 let slot = peek(words, named);
