@@ -110,7 +110,7 @@ impl Config {
         self
     }
 
-    /// Own operations that each lane remembers, 16 B each, for peers that ask what they missed, 16..=2²⁴. A peer that is
+    /// Own operations that each lane remembers, 8 B each, for peers that ask what they missed, 16..=2²⁴. A peer that is
     /// further behind takes a snapshot. Default 8192.
     #[must_use]
     pub fn lane_log_max(mut self, operations: usize) -> Self {

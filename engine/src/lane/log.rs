@@ -14,12 +14,33 @@ pub(crate) enum Logged {
     Remove { birth: u64 },
 }
 
+impl Logged {
+    /// In one word: clocks have 48 bits.
+    fn pack(self) -> u64 {
+        match self {
+            Self::Add => 0,
+            Self::Update { birth } => birth << 2 | 1,
+            Self::Remove { birth } => birth << 2 | 2,
+        }
+    }
+
+    fn unpack(word: u64) -> Self {
+        let birth = word >> 2;
+        match word & 3 {
+            0 => Self::Add,
+            1 => Self::Update { birth },
+            _ => Self::Remove { birth },
+        }
+    }
+}
+
 /// A bounded log of consecutive clocks, oldest first.
 #[derive(Debug)]
 pub(crate) struct OperationLog {
     /// The clock before the oldest operation held.
     floor: u64,
-    held: VecDeque<Logged>,
+    /// Packed.
+    held: VecDeque<u64>,
     held_max: usize,
 }
 
@@ -34,7 +55,7 @@ impl OperationLog {
             self.held.pop_front();
             self.floor += 1;
         }
-        self.held.push_back(logged);
+        self.held.push_back(logged.pack());
     }
 
     /// The least clock from which a delta can still be told.
@@ -48,7 +69,8 @@ impl OperationLog {
             .checked_sub(self.floor)
             .map_or(self.held.len(), |skip| usize::try_from(skip).unwrap_or(usize::MAX));
         let take = usize::try_from(hi.saturating_sub(lo)).unwrap_or(usize::MAX);
-        self.held.iter().skip(skip).take(take).zip(lo + 1..).map(|(&logged, clock)| (clock, logged))
+        let held = self.held.iter().skip(skip).take(take);
+        held.zip(lo + 1..).map(|(&word, clock)| (clock, Logged::unpack(word)))
     }
 }
 
