@@ -12,3 +12,6 @@ pub(crate) mod members;
 pub(crate) mod origin;
 pub(crate) mod slot;
 pub(crate) mod table;
+
+#[cfg(all(test, not(any(loom, shuttle))))]
+mod tests;

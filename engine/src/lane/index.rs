@@ -107,6 +107,7 @@ impl DotIndex {
     }
 
     /// What it keeps on the heap, the directory included (by estimate).
+    #[cfg(test)]
     pub(crate) fn heap_bytes(&self) -> usize {
         // A node of the directory is at least half full but for the last, and two thirds full on average.
         let directory = self.others.len() * (size_of::<u64>() + size_of::<Page>()) * 3 / 2;
