@@ -27,6 +27,7 @@ pub struct Config {
     pub(crate) lane_log_max: usize,
     pub(crate) origins_max: usize,
     pub(crate) origin_entries_max: usize,
+    pub(crate) key_entries_max: usize,
     pub(crate) memory_max: usize,
 }
 
@@ -45,6 +46,7 @@ impl Default for Config {
             lane_log_max: 8192,
             origins_max: 1024,
             origin_entries_max: 1 << 26,
+            key_entries_max: 4096,
             memory_max: 1 << 34,
         }
     }
@@ -132,6 +134,14 @@ impl Config {
         self
     }
 
+    /// Most entries with the same key in the same topic, of all sessions and nodes, 1..=2¹⁶. Default 4096. Each change of one of
+    /// them takes time in proportion to their number.
+    #[must_use]
+    pub fn key_entries_max(mut self, entries: usize) -> Self {
+        self.key_entries_max = entries;
+        self
+    }
+
     /// Most bytes of memory for entries, topics and their indexes, 2²⁴..=2³⁶. Default 2³⁴ (16 GiB), some 140 million entries. So
     /// much address space is reserved when the tracker is built, rounded up to a power of two; memory is used only as entries come, and
     /// given back in units of 2 MiB. What does not fit is refused with [`Error::Full`](crate::Error::Full). Where the system does not grant
@@ -163,6 +173,7 @@ impl Config {
             ("lane_log_max", self.lane_log_max, 16, 1 << 24),
             ("origins_max", self.origins_max, 1, 32_768),
             ("origin_entries_max", self.origin_entries_max, 1, 1 << 32),
+            ("key_entries_max", self.key_entries_max, 1, 1 << 16),
             ("memory_max", self.memory_max, 1 << 24, 1 << 36),
         ];
         for (field, value, min, max) in bounded {

@@ -205,7 +205,7 @@ impl fmt::Debug for Entry {
     }
 }
 
-/// One entry as a read found it, borrowed for the length of a closure: whole, of one version, with nothing allocated for it.
+/// One entry as a read found it, borrowed for the length of a closure: whole, of one version.
 ///
 /// Made by [`Tracker::read`](crate::Tracker::read) and [`Tracker::for_each`](crate::Tracker::for_each). It is a copy: no lock is held
 /// and nothing waits while the closure runs.

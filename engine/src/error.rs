@@ -26,12 +26,12 @@ pub enum Error {
         /// The limit, in bytes.
         max: usize,
     },
-    /// A limit on the number of entries is reached.
-    #[error("{field} is reached: the limit is {max} entries")]
+    /// A limit of the tracker's configuration is reached.
+    #[error("{field} is reached: the limit is {max}")]
     Full {
         /// The configuration field that sets the limit.
         field: &'static str,
-        /// The limit, in entries.
+        /// The limit: entries, or bytes for `memory_max`.
         max: usize,
     },
     /// The tracker was shut down.

@@ -153,6 +153,14 @@ impl Inbox {
         self.0.with(Queue::clear);
     }
 
+    /// Something is missed that would have been queued.
+    pub(crate) fn miss(&self) {
+        self.0.with(|queue| {
+            queue.missed += 1;
+            queue.missed_total += 1;
+        });
+    }
+
     /// Drops what waits of one shard, whose new snapshot has it. The caller holds that shard's lock, so nothing more of it
     /// comes meanwhile.
     pub(crate) fn forget_shard(&self, shard: u16) {

@@ -76,8 +76,7 @@ impl Session {
             let mut owned = self.owned.lock();
             let full = self.check_room(&owned, 1).err();
             let (shard, mut state) = self.lock(joining.name, joining.key_hash);
-            let entries_max = self.tracker.config.shard_entries_max;
-            let tracked = state.track(self.id.0, &joining, full, entries_max, wakes);
+            let tracked = state.track(self.id.0, &joining, full, &self.tracker.config, wakes);
             self.tracker.finish(shard, state, wakes);
             let (slot, dot) = tracked?;
             owned.insert(slot, self.is_own());
@@ -118,7 +117,6 @@ impl Session {
     fn track_batch(&self, batch: &Batch, wakes: &mut Wakes) -> Result<Vec<EntryRef>, Error> {
         let mut owned = self.owned.lock();
         self.check_room(&owned, batch.pending.len())?;
-        let entries_max = self.tracker.config.shard_entries_max;
         let mut placed: Vec<SlotId> = Vec::with_capacity(batch.pending.len());
         let mut refs = vec![None; batch.pending.len()];
         let mut failed = None;
@@ -131,7 +129,13 @@ impl Session {
                 }
                 let mut state = shard.lock();
                 for pending in part {
-                    match state.track(self.id.0, &pending.joining(&batch.bytes), None, entries_max, wakes) {
+                    match state.track(
+                        self.id.0,
+                        &pending.joining(&batch.bytes),
+                        None,
+                        &self.tracker.config,
+                        wakes,
+                    ) {
                         Ok((slot, dot)) => {
                             placed.push(slot);
                             refs[pending.at] = Some(dot);

@@ -103,7 +103,7 @@ impl Tracker {
     }
 
     /// Every entry with this key in this topic, one for each session and node that tracks it, oldest here first, copied.
-    /// [`read`](Self::read) does the same and copies nothing.
+    /// [`read`](Self::read) does the same without the copies.
     #[must_use]
     pub fn get(&self, topic: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Vec<Entry> {
         let mut entries = Vec::new();
@@ -148,7 +148,8 @@ impl Tracker {
     }
 
     /// Runs `visit` on the entries of the topic, in the order in which they came to this node; returns how many there were. Sees what
-    /// [`list`](Self::list) does, as a stream: no lock is held and nothing is allocated, however many there are.
+    /// [`list`](Self::list) does, as a stream: no lock is held, and nothing is allocated for entries whose key and meta have up to 48 bytes
+    /// together, however many there are.
     pub fn for_each(&self, topic: impl AsRef<[u8]>, mut visit: impl FnMut(&EntryView<'_>)) -> usize {
         let topic = topic.as_ref();
         let (reader, name) = self.inner.reader(topic);
@@ -171,12 +172,14 @@ impl Tracker {
         let shard = self.inner.shard_of(name);
         shard.pinned(
             |state| {
-                let slots = state.find_topic(topic, name).map_or_else(Vec::new, |id| state.told_slots(id));
+                let mut slots = Vec::new();
+                if let Some(record) = state.find_topic(topic, name) {
+                    state.add_told_slots(record, &mut slots);
+                }
                 (state.index, state.version, slots)
             },
             |commons, (shard, version, slots)| {
-                let mut read = Entries::new(commons);
-                let entries = slots.into_iter().filter_map(|slot| read.read(slot)).collect();
+                let entries = Entries::new(commons).read_all(slots);
                 Snapshot { shard, version, entries }
             },
         )
@@ -447,11 +450,17 @@ impl Inner {
             }
             Scope::All => {
                 for shard in &self.shards {
-                    let mut state = shard.lock();
-                    state.everywhere.push(Arc::clone(inbox));
-                    if filter.snapshot {
-                        state.extend_with_everything(&mut snapshot);
-                    }
+                    let connect = |state: &mut State| {
+                        state.everywhere.push(Arc::clone(inbox));
+                        let mut slots = Vec::new();
+                        if filter.snapshot {
+                            state.add_all_told_slots(&mut slots);
+                        }
+                        slots
+                    };
+                    snapshot.extend(
+                        shard.pinned(connect, |commons, slots| Entries::new(commons).read_all(slots)),
+                    );
                 }
             }
             Scope::Nothing => {}
@@ -459,6 +468,7 @@ impl Inner {
         snapshot
     }
 
+    /// Connects a queue to a topic, and takes the topic's snapshot.
     fn attach_topic(
         &self,
         topic: &Topic,
@@ -467,18 +477,17 @@ impl Inner {
         snapshot: &mut Vec<Entry>,
     ) {
         let name = self.commons.hash_name(topic);
-        let mut state = self.shard_of(name).lock();
-        // Without memory for the topic's record it cannot get entries either, until somebody else makes it.
-        if let Ok(record) = state.store.intern_topic(topic, name) {
-            state.store.topics.get_mut(record).listeners.push(Arc::clone(inbox));
-            if with_snapshot {
-                state.extend_with(record, snapshot);
-            }
-        }
+        let connect = |state: &mut State| {
+            let mut slots = Vec::new();
+            state.connect(topic, name, inbox, with_snapshot.then_some(&mut slots));
+            slots
+        };
+        let read = |commons: &Commons, slots| Entries::new(commons).read_all(slots);
+        snapshot.extend(self.shard_of(name).pinned(connect, read));
     }
 
     /// A new snapshot for a connected queue; drops from it what the snapshot has.
-    pub(crate) fn look_again(&self, scope: &Scope, inbox: &Inbox) -> Vec<Entry> {
+    pub(crate) fn look_again(&self, scope: &Scope, inbox: &Arc<Inbox>) -> Vec<Entry> {
         let mut snapshot = Vec::new();
         match scope {
             Scope::Topics(topics) => {
@@ -487,20 +496,30 @@ impl Inner {
                     hashed.map(|(name, topic)| (self.commons.shard_of(name), name, topic)).collect();
                 by_shard.sort_by_key(|&(shard, ..)| shard);
                 for group in by_shard.chunk_by(|a, b| a.0 == b.0) {
-                    let state = self.shards[usize::from(group[0].0)].lock();
-                    inbox.forget_shard(state.index);
-                    for &(_, name, topic) in group {
-                        if let Some(record) = state.find_topic(topic, name) {
-                            state.extend_with(record, &mut snapshot);
+                    // A topic that could not be connected is, now that there may be memory for it.
+                    let again = |state: &mut State| {
+                        inbox.forget_shard(state.index);
+                        let mut slots = Vec::new();
+                        for &(_, name, topic) in group {
+                            state.connect(topic, name, inbox, Some(&mut slots));
                         }
-                    }
+                        slots
+                    };
+                    let shard = &self.shards[usize::from(group[0].0)];
+                    snapshot
+                        .extend(shard.pinned(again, |commons, slots| Entries::new(commons).read_all(slots)));
                 }
             }
             Scope::All => {
                 for shard in &self.shards {
-                    let state = shard.lock();
-                    inbox.forget_shard(state.index);
-                    state.extend_with_everything(&mut snapshot);
+                    let choose = |state: &mut State| {
+                        inbox.forget_shard(state.index);
+                        let mut slots = Vec::new();
+                        state.add_all_told_slots(&mut slots);
+                        slots
+                    };
+                    snapshot
+                        .extend(shard.pinned(choose, |commons, slots| Entries::new(commons).read_all(slots)));
                 }
             }
             Scope::Nothing => {}

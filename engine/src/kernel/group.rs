@@ -5,7 +5,7 @@
 //! mostly holes is copied into another, to which the index is swung before the old one's stamp is cleared. So a reader that
 //! found the group whole found every slot that had the key throughout.
 
-use super::table::{Allocate, NoRoom, Verdict};
+use super::table::{Allocate, NoRoom, Verdict, lives};
 use crate::memory::Words;
 use crate::sync::{Ordering, fence};
 
@@ -56,38 +56,47 @@ impl<const FAULT: u8> Group<FAULT> {
         (self.at / GRANULE_WORDS) as u32 | GROUP
     }
 
-    /// Shows every number to `judge`. True if the group was whole throughout; otherwise look into the index again.
-    pub(crate) fn each<R>(self, words: &Words, mut judge: impl FnMut(u32) -> Verdict<R>) -> bool {
+    /// Shows every number to `judge`, and what it called a hit to `take`. `is_named` says whether the index still names this group. Returns
+    /// the group's stamp if it was whole throughout; otherwise look into the index again.
+    pub(crate) fn each<R>(
+        self,
+        words: &Words,
+        is_named: impl Fn() -> bool,
+        mut judge: impl FnMut(u32) -> Verdict<R>,
+        mut take: impl FnMut(R),
+    ) -> Option<u64> {
         let cell = words.cell(self.at);
         // Acquire: pairs with the Release of `make`.
         let stamp = cell.word(0).load(Ordering::Acquire);
         // Acquire: pairs with the Release of `push`; so many numbers are there.
         let len = cell.word(1).load(Ordering::Acquire) as u32;
-        if stamp & 1 == 0 || !self.still(words, stamp) {
-            return false;
+        // Only what is named is a group: any other word could be taken for a stamp, and any for a length.
+        if stamp & 1 == 0 || !is_named() || !self.still(words, stamp) {
+            return None;
         }
         for index in 0..len as usize {
             let mut id = self.number(words, index);
             while id != 0 {
-                match judge(id) {
-                    Verdict::Hit(_) => break,
-                    Verdict::Other | Verdict::Gone if FAULT == fault::MEMBER_UNCHECKED => break,
-                    verdict @ (Verdict::Other | Verdict::Gone) => {
-                        let now = self.number(words, index);
-                        if now == id {
-                            if !self.still(words, stamp) {
-                                return false;
-                            }
-                            if matches!(verdict, Verdict::Other) {
-                                break;
-                            }
-                        }
-                        id = now;
+                let (hit, life) = match judge(id) {
+                    Verdict::Hit(hit, life) => (Some(hit), life),
+                    Verdict::Other(_) | Verdict::Gone if FAULT == fault::MEMBER_UNCHECKED => break,
+                    Verdict::Other(life) => (None, life),
+                    Verdict::Gone => (None, 0),
+                };
+                let now = self.number(words, index);
+                if now == id && life != 0 && lives(words, id, life) {
+                    if let Some(hit) = hit {
+                        take(hit);
                     }
+                    break;
                 }
+                if !self.still(words, stamp) {
+                    return None;
+                }
+                id = self.number(words, index);
             }
         }
-        FAULT == fault::GROUP_UNCHECKED || self.still(words, stamp)
+        (FAULT == fault::GROUP_UNCHECKED || self.still(words, stamp)).then_some(stamp)
     }
 
     fn still(self, words: &Words, stamp: u64) -> bool {
@@ -98,18 +107,19 @@ impl<const FAULT: u8> Group<FAULT> {
 
     fn number(self, words: &Words, index: usize) -> u32 {
         // Acquire: pairs with the Release of `set`; the slot is published.
-        let pair = words.cell(self.at).word(HEAD + index / 2).load(Ordering::Acquire);
+        let pair = words.cell(self.at + HEAD + index / 2).word(0).load(Ordering::Acquire);
         (pair >> (32 * (index & 1))) as u32
     }
 
     fn set(self, words: &Words, index: usize, id: u32) {
-        let word = words.cell(self.at).word(HEAD + index / 2);
+        let word = words.cell(self.at + HEAD + index / 2).word(0);
         let shift = 32 * (index & 1);
         let pair = word.load(Ordering::Relaxed) & !(0xffff_ffff << shift);
         word.store(pair | u64::from(id) << shift, Ordering::Release);
     }
 
-    fn len(self, words: &Words) -> usize {
+    /// Numbers, holes included.
+    pub(crate) fn len(self, words: &Words) -> usize {
         words.cell(self.at).word(1).load(Ordering::Relaxed) as u32 as usize
     }
 
@@ -137,7 +147,7 @@ impl<const FAULT: u8> Group<FAULT> {
         let group = Self { at: memory.take(size).ok_or(NoRoom)? };
         let cell = words.cell(group.at);
         for index in HEAD..size {
-            cell.word(index).store(0, Ordering::Relaxed);
+            words.cell(group.at + index).word(0).store(0, Ordering::Relaxed);
         }
         for (index, &id) in numbers.iter().enumerate() {
             group.set(words, index, id);

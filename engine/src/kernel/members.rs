@@ -14,7 +14,7 @@
 //! skips to the position that it had reached. As in the index, a member whose slot is not what it should be is looked at once more in its
 //! cell, and the cell once more in its chunk.
 
-use super::table::{Allocate, NoRoom, Verdict};
+use super::table::{Allocate, NoRoom};
 use crate::memory::Words;
 use crate::sync::{Ordering, fence};
 
@@ -92,15 +92,15 @@ struct Step {
 pub(crate) struct Walk<const FAULT: u8>;
 
 impl<const FAULT: u8> Walk<FAULT> {
-    /// Reads every member after a position, ascending, with `judge`, which is given its number and position and leaves what it read in
-    /// `state`, and shows that to `visit`, which says whether to go on.
+    /// Reads every member after a position, ascending, with `read`, which is given its number and position, leaves what it read in
+    /// `state` and says whether that was this member, and shows it to `visit`, which says whether to go on.
     #[inline(always)]
     pub(crate) fn each<S>(
         words: &Words,
         head: Head,
         mut after: u64,
         state: &mut S,
-        mut judge: impl FnMut(u32, u64, &mut S) -> Verdict<()>,
+        mut read: impl FnMut(u32, u64, &mut S) -> bool,
         mut visit: impl FnMut(&mut S, u64) -> bool,
     ) -> Walked {
         'again: loop {
@@ -149,8 +149,8 @@ impl<const FAULT: u8> Walk<FAULT> {
                     let (mut id, delta) = cell(words, at, sparse, index);
                     let position = first.wrapping_add(delta);
                     while id != 0 && position > after {
-                        let verdict = judge(id, position, state);
-                        if FAULT == fault::MEMBER_UNCHECKED && !matches!(verdict, Verdict::Hit(_)) {
+                        let is_member = read(id, position, state);
+                        if FAULT == fault::MEMBER_UNCHECKED && !is_member {
                             break;
                         }
                         // Numbers are changed before their slots are freed: what was read of a slot that is still named here was
@@ -160,7 +160,7 @@ impl<const FAULT: u8> Walk<FAULT> {
                             if FAULT != fault::LINK_UNCHECKED && !still(words, step) {
                                 continue 'again;
                             }
-                            if let Verdict::Hit(()) = verdict {
+                            if is_member {
                                 after = position;
                                 if !visit(state, position) {
                                     return Walked::Enough;
@@ -527,6 +527,22 @@ impl<const FAULT: u8> List<FAULT> {
         give_up(words, memory, &two);
         self.chunks[index] = both;
         self.chunks.remove(index + 1);
+    }
+
+    /// Appends all numbers to `out`, with a 0 for some holes: as fast as memory is copied, for lists that are long.
+    pub(crate) fn copy_numbers(&self, words: &Words, out: &mut Vec<u32>) {
+        out.reserve(self.chunks.iter().map(|chunk| usize::from(chunk.used) + 1).sum());
+        for chunk in &self.chunks {
+            let cells = words.cell(chunk.at());
+            if chunk.sparse {
+                out.extend((0..usize::from(chunk.used)).map(|index| cell(words, chunk.at(), true, index).0));
+            } else {
+                for index in 0..usize::from(chunk.used).div_ceil(2) {
+                    let pair = cells.word(HEAD + index).load(Ordering::Relaxed);
+                    out.extend([pair as u32, (pair >> 32) as u32]);
+                }
+            }
+        }
     }
 
     /// Members after a position, ascending, for the writer: number and position.

@@ -11,11 +11,12 @@
 //! * A number is stored before its tag. Numbers are swung to another slot in place, by one store. Nothing moves within a segment.
 //! * **Growth** fills two new segments from a full one, which stays as it is, and then swings the directory to them; the old one's page
 //!   is used for something else later. No other entry of the directory waits for that: the longest step is one segment.
-//! * A reader that finds a slot decides with the slot's stamp. One that finds *another* key has to look at the cell once more: had
+//! * A reader that has judged a slot, to be the one or to be *another's*, looks once more at the cell and then at the slot's stamp. Had
 //!   the cell been swung meanwhile, the slot it led to may be another's by now, while the key that is sought is in the table all
-//!   the time. The same goes for a slot that is no longer live.
-//! * A reader that finds nothing looks at the directory once more: had the segment been replaced, what it read there may be
-//!   something else's words. So does one that found something, since numbers in a page that was given up are anybody's.
+//!   the time; and the cell alone does not tell, since a slot that was freed can come back to it. A slot that is no longer live says
+//!   nothing: the cell is read again.
+//! * Whatever a reader found, and whenever it reads a cell again, it looks at the directory once more: had the segment been replaced,
+//!   what it read there may be something else's words.
 //!
 //! Every second look follows an Acquire of something stored after the change (a stamp or a word of the page's next use; pages
 //! and slots are used again only behind a Release fence), so it finds the change.
@@ -61,14 +62,47 @@ pub(crate) mod fault {
     pub(crate) const OVERFLOW_UNCOUNTED: u8 = 27;
 }
 
-/// What a reader's judge says of a slot.
+/// What a reader's judge says of a slot, or of a group.
 pub(crate) enum Verdict<R> {
-    /// It is the one.
-    Hit(R),
-    /// It is live and another's.
-    Other,
+    /// It is the one, in the life of that stamp.
+    Hit(R, u64),
+    /// It is live, in the life of that stamp, and another's.
+    Other(u64),
     /// It is not live, or was not throughout.
     Gone,
+}
+
+/// Where a reader met a number, so that it can look there again.
+#[derive(Clone, Copy)]
+pub(crate) struct Spot {
+    root: (usize, u64),
+    entry: (usize, u64),
+    bucket: usize,
+    lane: usize,
+}
+
+impl Spot {
+    /// Whether the segment is in the table. After an Acquire of anything that was stored since it was given up, it is found not to be.
+    #[inline(always)]
+    fn is_current(self, words: &Words) -> bool {
+        // Pairs with the Release fence before the next use of a page: who read a word of that sees the directory changed.
+        fence(Ordering::Acquire);
+        words.cell(self.entry.0).word(0).load(Ordering::Relaxed) == self.entry.1
+            && words.cell(self.root.0).word(0).load(Ordering::Relaxed) == self.root.1
+    }
+
+    /// Whether the table names `id` here.
+    pub(crate) fn names(self, words: &Words, id: u32) -> bool {
+        number_at(words, self.bucket, self.lane) == id && self.is_current(words)
+    }
+}
+
+/// Whether a slot, or a group, lives the life of that stamp.
+#[inline(always)]
+pub(crate) fn lives(words: &Words, id: u32, stamp: u64) -> bool {
+    let at = (id & !super::group::GROUP) as usize * GRANULE_WORDS;
+    // Acquire: the life that is read of is the one in which the number was looked at.
+    words.cell(at).word(0).load(Ordering::Acquire) == stamp
 }
 
 /// No room: the memory is used up.
@@ -201,7 +235,7 @@ impl<const FAULT: u8> Table<FAULT> {
         self,
         words: &Words,
         hash: u32,
-        mut judge: impl FnMut(u32) -> Verdict<R>,
+        mut judge: impl FnMut(u32, Spot) -> Verdict<R>,
     ) -> Option<R> {
         loop {
             // Acquire, twice: pair with the Release of `Writer::swing_directory` and `link`; what the directory names is filled.
@@ -211,61 +245,60 @@ impl<const FAULT: u8> Table<FAULT> {
             }
             let entry_at = Link::unpack(root).entry(hash);
             let entry = words.cell(entry_at).word(0).load(Ordering::Acquire);
-            let found = Self::search(words, Link::unpack(entry).at, hash, &mut judge);
+            let bucket = Link::unpack(entry).at;
+            let mut spot = Spot { root: (self.root, root), entry: (entry_at, entry), bucket, lane: 0 };
+            let found = Self::search(words, &mut spot, hash, &mut judge);
             if FAULT == fault::MISS_UNCHECKED && found.is_none() {
                 return None;
             }
-            // Pairs with the Release fence before the next use of a page: who read a word of that sees the directory changed.
-            fence(Ordering::Acquire);
-            if words.cell(entry_at).word(0).load(Ordering::Relaxed) == entry
-                && words.cell(self.root).word(0).load(Ordering::Relaxed) == root
-            {
+            if spot.is_current(words) {
                 return found;
             }
         }
     }
 
+    /// Searches the segment at the spot's bucket. What it found counts only if the segment is current afterwards; if it finds out
+    /// itself that it is not, it comes back at once.
     #[inline(always)]
     fn search<R>(
         words: &Words,
-        segment: usize,
+        spot: &mut Spot,
         hash: u32,
-        judge: &mut impl FnMut(u32) -> Verdict<R>,
+        judge: &mut impl FnMut(u32, Spot) -> Verdict<R>,
     ) -> Option<R> {
+        let segment = spot.bucket;
         let mut bucket = home_of(hash);
         for _ in 0..BUCKETS {
-            let cell = words.cell(segment + bucket * BUCKET_WORDS);
+            spot.bucket = segment + bucket * BUCKET_WORDS;
+            let cell = words.cell(spot.bucket);
             // Acquire: pairs with the Release of the tag's store; its number is there.
             let low = cell.word(0).load(Ordering::Acquire);
             let tail = cell.word(1).load(Ordering::Acquire);
             let mut lanes = lanes_with(tag_of(hash), low, tail);
             while lanes != 0 {
-                let lane = lanes.trailing_zeros() as usize;
+                spot.lane = lanes.trailing_zeros() as usize;
                 lanes &= lanes - 1;
-                let at = segment + bucket * BUCKET_WORDS;
-                let mut id = number_at(words, at, lane);
+                let mut id = number_at(words, spot.bucket, spot.lane);
                 while id != 0 {
-                    match judge(id) {
-                        // Still named here, so it was this slot that was read, and not what its page is used for now.
-                        Verdict::Hit(hit) => {
-                            let now = number_at(words, at, lane);
-                            if now == id {
-                                return Some(hit);
-                            }
-                            id = now;
-                        }
-                        Verdict::Other if FAULT == fault::OTHER_UNCHECKED => break,
+                    let (hit, stamp) = match judge(id, *spot) {
+                        Verdict::Hit(hit, stamp) => (Some(hit), stamp),
+                        Verdict::Other(_) if FAULT == fault::OTHER_UNCHECKED => break,
                         Verdict::Gone if FAULT == fault::GONE_UNCHECKED => break,
-                        Verdict::Other => {
-                            let now = number_at(words, at, lane);
-                            if now == id {
-                                break;
-                            }
-                            id = now;
+                        Verdict::Other(stamp) => (None, stamp),
+                        Verdict::Gone => (None, 0),
+                    };
+                    let now = number_at(words, spot.bucket, spot.lane);
+                    if now == id && stamp != 0 && lives(words, id, stamp) {
+                        if hit.is_some() {
+                            return hit;
                         }
-                        // The number was swung or cleared before its slot was freed, so this is another one.
-                        Verdict::Gone => id = number_at(words, at, lane),
+                        break;
                     }
+                    // Somebody has changed the cell, or it is no cell any more.
+                    if !spot.is_current(words) {
+                        return None;
+                    }
+                    id = number_at(words, spot.bucket, spot.lane);
                 }
             }
             if overflows(tail) == 0 {
@@ -276,8 +309,9 @@ impl<const FAULT: u8> Table<FAULT> {
         None
     }
 
-    /// All numbers, a segment at a time: `visit` is given those of one segment as they were while it was in the table.
-    pub(crate) fn scan(self, words: &Words, mut visit: impl FnMut(&[u32])) {
+    /// All numbers, a segment at a time: `visit` is given those of one segment as they were while it was in the table, and the least hash
+    /// that has not been visited before: with halves that become one meanwhile, numbers below come again.
+    pub(crate) fn scan(self, words: &Words, mut visit: impl FnMut(u32, &[u32])) {
         let mut numbers = Vec::new();
         let mut from = 0_u64;
         while from < 1 << 32 {
@@ -302,7 +336,7 @@ impl<const FAULT: u8> Table<FAULT> {
             if words.cell(entry_at).word(0).load(Ordering::Relaxed) == entry
                 && words.cell(self.root).word(0).load(Ordering::Relaxed) == root
             {
-                visit(&numbers);
+                visit(hash, &numbers);
                 let span = 1_u64 << (32 - segment.depth.min(32));
                 from = (from & !(span - 1)) + span;
             }

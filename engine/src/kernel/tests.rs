@@ -56,7 +56,10 @@ fn hash_of(words: &Words, id: u32) -> u32 {
 }
 
 fn found(table: Table<0>, words: &Words, id: u32) -> bool {
-    let judge = |named| if named == id { Verdict::Hit(()) } else { Verdict::Other };
+    let judge = |named, _| {
+        let stamp = words.word(named as usize * GRANULE_WORDS).load(crate::sync::Ordering::Relaxed);
+        if named == id { Verdict::Hit((), stamp) } else { Verdict::Other(stamp) }
+    };
     table.find(words, hash_of(words, id), judge).is_some()
 }
 
@@ -86,7 +89,7 @@ fn a_table_grows_and_shrinks_with_what_is_in_it() {
         let words = bench.arena.words();
         assert!(held.iter().all(|&id| found(table, words, id)));
         let mut scanned = BTreeSet::new();
-        table.scan(words, |ids| ids.iter().for_each(|&id| assert!(scanned.insert(id), "twice")));
+        table.scan(words, |_, ids| ids.iter().for_each(|&id| assert!(scanned.insert(id), "twice")));
         assert_eq!(scanned, held.iter().copied().collect());
 
         // Every third one stays until the end.
@@ -163,7 +166,7 @@ fn walked(words: &Words, head: Head, after: u64, most: usize) -> (Walked, Vec<(u
         &mut read,
         |id, _, read| {
             *read = id;
-            Verdict::Hit(())
+            true
         },
         |read, position| {
             seen.push((*read, position));
@@ -236,6 +239,7 @@ proptest! {
         let stamp = bench.stamp();
         let Bench { arena, slab, .. } = &mut bench;
         let (words, mut memory) = (arena.words(), Memory { arena, slab });
+        // Page 0, in which the first numbers' slots would be, is nobody's.
         let mut held = BTreeSet::from([1, 2]);
         let mut group = Group::<0>::make(words, &mut memory, 7, &[1, 2], stamp).unwrap();
         for (number, (join, pick)) in (3_u32..).zip(picks) {
@@ -253,11 +257,15 @@ proptest! {
             }
         }
         let mut seen = BTreeSet::new();
-        let whole = group.each(words, |id| {
-            seen.insert(id);
-            Verdict::Hit(())
+        let life = |id: u32| words.word(id as usize * GRANULE_WORDS).load(crate::sync::Ordering::Relaxed);
+        held.iter().for_each(|&id| {
+            let word = words.word(id as usize * GRANULE_WORDS);
+            word.store(word.load(crate::sync::Ordering::Relaxed) | 1, crate::sync::Ordering::Relaxed);
         });
-        prop_assert!(whole);
+        let whole = group.each(words, || true, |id| Verdict::Hit(id, life(id)), |id| {
+            seen.insert(id);
+        });
+        prop_assert!(whole.is_some());
         prop_assert_eq!(&seen, &held);
         prop_assert_eq!(group.numbers(words).collect::<BTreeSet<_>>(), held);
     }

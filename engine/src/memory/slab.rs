@@ -144,10 +144,7 @@ impl Memory<'_> {
         let mut fresh_now = fresh;
         let at = if first == 0 {
             fresh_now += 1;
-            let at = page as usize * PAGE_WORDS + HEAD_WORDS + fresh as usize * SIZES[class];
-            // Not live, whatever the page was before.
-            words.cell(at).word(0).store(0, Ordering::Relaxed);
-            at
+            page as usize * PAGE_WORDS + HEAD_WORDS + fresh as usize * SIZES[class]
         } else {
             let at = first as usize * GRANULE_WORDS;
             free.store(words.cell(at).word(1).load(Ordering::Relaxed), Ordering::Relaxed);
@@ -157,6 +154,8 @@ impl Memory<'_> {
         if used + 1 == cells_of(class) {
             self.close(class, self.head(page));
         }
+        // Not live before it is published, whatever the place was before: bytes of a meta could be taken for a stamp.
+        words.cell(at).word(0).store(0, Ordering::Relaxed);
         Some(at)
     }
 
@@ -172,7 +171,8 @@ impl Memory<'_> {
         let used = used_fresh as u32;
         if used + 1 == cells_of(class) {
             self.open(class, page, self.head(page));
-        } else if used == 0 {
+        }
+        if used == 0 {
             let head = self.head(page);
             // One of each size is kept.
             if head.next != 0 || head.previous != 0 {

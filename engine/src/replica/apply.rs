@@ -136,7 +136,7 @@ impl<'a> LaneWriter<'a> {
 
     fn insert(&mut self, told: Told<'_>) -> Result<(), ApplyError> {
         let inner = self.cursor.inner;
-        let (shard_max, origin_max) = (inner.config.shard_entries_max, inner.config.origin_entries_max);
+        let origin_max = inner.config.origin_entries_max;
         // Relaxed: exact enough for a limit; only lanes of one origin race for it.
         if self.origin.entries.load(Ordering::Relaxed) >= origin_max as u64 {
             return Err(ApplyError::Full { field: "origin_entries_max", max: origin_max });
@@ -145,12 +145,13 @@ impl<'a> LaneWriter<'a> {
         let name = inner.commons.hash_name(told.topic);
         let hash = inner.commons.hash_key(name, told.key);
         let (state, wakes) = self.cursor.at(usize::from(inner.commons.shard_of(name)));
-        if state.store.len() >= shard_max {
-            return Err(ApplyError::Full { field: "shard_entries_max", max: shard_max });
-        }
         let full = || ApplyError::Full { field: "memory_max", max: inner.config.memory_max };
         let record = state.store.intern_topic(told.topic, name).map_err(|_| full())?;
         let held = state.store.held(record, hash, told.key, owner);
+        if let Some((field, max)) = state.limit_reached(held, &inner.config) {
+            state.store.release_topic(record);
+            return Err(ApplyError::Full { field, max });
+        }
         let fresh = Fresh { owner, clock: told.dot, birth: told.birth, hash, key: told.key, meta: told.meta };
         let Ok(slot) = state.join(record, &fresh, held, wakes) else {
             state.store.release_topic(record);

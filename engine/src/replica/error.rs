@@ -104,8 +104,8 @@ pub enum ApplyError {
         /// The limit in bytes.
         max: usize,
     },
-    /// A limit on entries is reached. What came before in the delta was applied; the lane needs a snapshot.
-    #[error("{field} is reached: the limit is {max} entries")]
+    /// A limit is reached. What came before in the delta was applied; the lane needs a snapshot.
+    #[error("{field} is reached: the limit is {max}")]
     Full {
         /// The configuration field that sets the limit.
         field: &'static str,

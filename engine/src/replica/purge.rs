@@ -45,6 +45,10 @@ impl Replica {
                     return true;
                 }
             }
+            // Slots that are kept for somebody who reads them still say whose they are.
+            if inner.shards.iter().any(|shard| shard.lock().store.keeps_any()) {
+                return true;
+            }
             for shard in &inner.shards {
                 shard.lock().forget_silent(origin.index);
             }

@@ -50,13 +50,12 @@ impl Replica {
     /// All live entries of an own lane at one instant. The shard's lock is held only while it is noted which these are.
     #[must_use]
     pub fn snapshot(&self, lane: u16) -> Option<LaneSnapshot> {
-        let choose = |state: &State| {
+        let choose = |state: &mut State| {
             let slots: Vec<SlotId> = state.lane.dots.iter().rev().map(|(_, slot)| slot).collect();
             (state.lane.summary(), slots)
         };
         Some(self.shard(lane)?.pinned(choose, |commons, (summary, slots)| {
-            let mut read = Entries::new(commons);
-            let entries = slots.into_iter().filter_map(|slot| read.read(slot)).collect();
+            let entries = Entries::new(commons).read_all(slots);
             LaneSnapshot { lane, summary, entries }
         }))
     }

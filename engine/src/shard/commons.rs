@@ -24,6 +24,7 @@ pub(crate) struct Commons {
     hasher: RandomState,
     shard_mask: usize,
     pub(crate) memory_max: usize,
+    pub(crate) topic_len_max: usize,
 }
 
 impl std::fmt::Debug for Commons {
@@ -70,6 +71,7 @@ impl Commons {
             hasher: RandomState::new(),
             shard_mask: config.shards - 1,
             memory_max: config.memory_max,
+            topic_len_max: config.topic_len_max,
             arena,
         }
     }
@@ -148,6 +150,11 @@ impl Commons {
     #[inline(always)]
     pub(crate) fn hash_key(&self, name: NameHash, key: &[u8]) -> u32 {
         (self.hasher.hash_one((name.seeded, key)) >> 32) as u32
+    }
+
+    /// A number that nobody can foresee.
+    pub(crate) fn random(&self, of: u16) -> u64 {
+        self.hasher.hash_one(of)
     }
 
     /// The shard of a topic. XXH3 and not a hasher with a key of its own: nodes with equally many shards then put a topic into

@@ -96,10 +96,10 @@ impl Blob {
         out.truncate(end);
     }
 
-    fn write<'a>(self, words: &Words, bytes: impl Iterator<Item = &'a u8>) {
-        let mut bytes = bytes.copied().fuse();
-        for index in 0..Self::words(self.len) {
-            let word: [u8; 8] = std::array::from_fn(|_| bytes.next().unwrap_or(0));
+    fn write(self, words: &Words, bytes: &[u8]) {
+        for (index, chunk) in bytes.chunks(8).enumerate() {
+            let mut word = [0; 8];
+            word[..chunk.len()].copy_from_slice(chunk);
             words.cell(self.at + index).word(0).store(u64::from_le_bytes(word), Ordering::Relaxed);
         }
     }
@@ -156,8 +156,11 @@ impl EntrySlot {
             Some(place) => {
                 let inline_key = if key.len() <= KEY_INLINE_MAX { key } else { &[] };
                 let blob = Blob { at: place, len: blob_len(key, meta) };
-                let outside = &key[inline_key.len()..];
-                blob.write(words, outside.iter().chain(meta));
+                if inline_key.len() == key.len() {
+                    blob.write(words, meta);
+                } else {
+                    blob.write(words, &[key, meta].concat());
+                }
                 slot[BYTES] = u64::from(id(place)) | (key.len() as u64) << 32 | (meta.len() as u64) << 48;
                 pack_bytes(&mut slot, BYTES + 1, inline_key, &[]);
                 IS_LONG
@@ -264,7 +267,9 @@ impl EntrySlot {
             ((word >> 32) as usize & 0xffff, (word >> 48) as usize)
         } else {
             let form = self.form() as usize;
-            ((form & 63).min(INLINE_MAX), (form >> 6 & 63).min(INLINE_MAX))
+            let key = (form & 63).min(INLINE_MAX);
+            // As packed, they fit. What is no entry's slot any more must not lead out of it either.
+            (key, (form >> 6 & 63).min(INLINE_MAX - key))
         }
     }
 
@@ -340,7 +345,7 @@ impl TopicSlot {
         match blob {
             None => pack_bytes(&mut slot, BYTES, name, &[]),
             Some(place) => {
-                Blob { at: place, len: name.len() }.write(words, name.iter());
+                Blob { at: place, len: name.len() }.write(words, name);
                 slot[5] = u64::from(id(place));
             }
         }

@@ -4,6 +4,7 @@ mod commons;
 mod counts;
 mod emit;
 mod layout;
+mod pins;
 mod read;
 mod records;
 mod store;
@@ -104,23 +105,22 @@ impl Shard {
     /// also if their entries are replaced or removed. So what is large is one instant, and no writer waits for it.
     pub(crate) fn pinned<C, R>(
         &self,
-        choose: impl FnOnce(&State) -> C,
+        choose: impl FnOnce(&mut State) -> C,
         read: impl FnOnce(&Commons, C) -> R,
     ) -> R {
-        struct Pin<'a>(&'a Shard);
+        struct Pin<'a>(&'a Shard, u64);
         impl Drop for Pin<'_> {
             fn drop(&mut self) {
-                self.0.lock().store.unpin();
+                self.0.lock().store.unpin(self.1);
                 while self.0.lock().store.free_kept(KEPT_PER_LOCK) {}
             }
         }
-        let (chosen, commons) = {
+        let (chosen, commons, _pin) = {
             let mut state = self.lock();
-            let chosen = choose(&state);
-            state.store.pin();
-            (chosen, Arc::clone(&state.store.commons))
+            let chosen = choose(&mut state);
+            let pin = state.store.pin();
+            (chosen, Arc::clone(&state.store.commons), Pin(self, pin))
         };
-        let _pin = Pin(self);
         read(&commons, chosen)
     }
 }
@@ -139,30 +139,53 @@ impl State {
             .expect("the lock is held, and only live slots are asked for")
     }
 
-    /// Slots of the entries of a topic that subscribers were told of, in the order in which they came.
-    pub(crate) fn told_slots(&self, record: u32) -> Vec<SlotId> {
-        let topic = self.store.topics.get(record);
-        let slots = topic.list.after(self.store.words(), 0).map(|(slot, _)| slot);
-        slots.filter(|&slot| self.silent.is_empty() || self.is_told(&self.store.slot(slot))).collect()
+    /// Adds the slots of the entries of a topic that subscribers were told of, in the order in which they came; and perhaps zeros.
+    pub(crate) fn add_told_slots(&self, record: u32, slots: &mut Vec<SlotId>) {
+        let start = slots.len();
+        self.store.topics.get(record).list.copy_numbers(self.store.words(), slots);
+        if !self.silent.is_empty() {
+            let told: Vec<SlotId> = slots.drain(start..).filter(|&slot| slot != 0).collect();
+            slots.extend(told.into_iter().filter(|&slot| self.is_told(&self.store.slot(slot))));
+        }
+    }
+
+    /// As [`add_told_slots`](Self::add_told_slots), of every topic.
+    pub(crate) fn add_all_told_slots(&self, slots: &mut Vec<SlotId>) {
+        for (record, _) in self.store.topics.iter_from(0) {
+            self.add_told_slots(record, slots);
+        }
+    }
+
+    /// Connects a queue to a topic, if it is not, and adds the topic's told slots. Without memory for the topic's record the reader is told
+    /// that it misses something, and can try again.
+    pub(crate) fn connect(
+        &mut self,
+        topic: &[u8],
+        name: NameHash,
+        inbox: &Arc<Inbox>,
+        slots: Option<&mut Vec<SlotId>>,
+    ) {
+        if topic.len() > self.store.commons.topic_len_max {
+            // No entry can ever be in it.
+            return;
+        }
+        let Ok(record) = self.store.intern_topic(topic, name) else {
+            inbox.miss();
+            return;
+        };
+        let listeners = &mut self.store.topics.get_mut(record).listeners;
+        if !listeners.iter().any(|held| Arc::ptr_eq(held, inbox)) {
+            listeners.push(Arc::clone(inbox));
+        }
+        if let Some(slots) = slots {
+            self.add_told_slots(record, slots);
+        }
     }
 
     /// Entries of a topic that readers see.
     pub(crate) fn visible_count(&self, record: u32) -> usize {
         let topic = self.store.topics.get(record);
         topic.len() - topic.others.hidden(&self.store.commons)
-    }
-
-    /// Told entries of a topic, in the order in which they came.
-    pub(crate) fn extend_with(&self, record: u32, entries: &mut Vec<Entry>) {
-        let mut read = Entries::new(&self.store.commons);
-        entries.extend(self.told_slots(record).into_iter().filter_map(|slot| read.read(slot)));
-    }
-
-    /// Adds every told entry, topic by topic.
-    pub(crate) fn extend_with_everything(&self, entries: &mut Vec<Entry>) {
-        for (record, _) in self.store.topics.iter_from(0) {
-            self.extend_with(record, entries);
-        }
     }
 
     /// The record of the topic of that name, if it has entries or listeners.

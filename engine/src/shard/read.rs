@@ -3,7 +3,8 @@
 //! A read resolves the topic's name to its record, searches the table of entries (or walks the list of members), copies slots, and
 //! looks at the end whether the record still is that topic's. Each step says itself when it was overtaken by a writer and is
 //! done again then; that a writer got on is what made it so, so readers as a whole never stand still, and a writer that the
-//! system has put to sleep in the middle of a change holds no reader up.
+//! system has put to sleep in the middle of a change holds no reader up. (But for one: who reads while this node's identity is being
+//! changed, once when it joins a cluster, waits for the three stores of that.)
 
 use super::commons::{Commons, NameHash};
 use super::layout::{EntrySlot, TopicSlot, at, topic_word};
@@ -12,7 +13,7 @@ use crate::kernel::group::{GROUP, Group};
 use crate::kernel::members::{Head, Walk, Walked};
 use crate::kernel::origin::Known;
 use crate::kernel::slot::{SLOT_WORDS, Slot};
-use crate::kernel::table::Verdict;
+use crate::kernel::table::{Spot, Verdict};
 use crate::memory::Words;
 use crate::sync::{Ordering, fence};
 use crate::{Entry, Topic};
@@ -22,7 +23,6 @@ use crate::{Entry, Topic};
 pub(crate) struct FoundTopic {
     pub(crate) id: u32,
     stamp: u64,
-    shard: u16,
 }
 
 /// A slot as a reader copied it, with its bytes if they lie outside, and whose it is.
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         let words = self.commons.words();
         // Length, shard and hash are one word.
         let form = TopicSlot::form(hash.short(), self.shard, name);
-        self.commons.names(self.shard).find(words, hash.short(), |id| {
+        self.commons.names(self.shard).find(words, hash.short(), |id, _| {
             let cell = words.cell(at(id));
             // As in `Slot::read`, of which this is the part that is needed.
             let stamp = cell.word(0).load(Ordering::Acquire);
@@ -85,8 +85,8 @@ impl<'a> Reader<'a> {
             let same = cell.word(1).load(Ordering::Relaxed) == form && is_name(words, id, name);
             match (Slot::<0>::still(words, at(id), stamp), same) {
                 (false, _) => Verdict::Gone,
-                (true, true) => Verdict::Hit(FoundTopic { id, stamp, shard: self.shard }),
-                (true, false) => Verdict::Other,
+                (true, true) => Verdict::Hit(FoundTopic { id, stamp }, stamp),
+                (true, false) => Verdict::Other(stamp),
             }
         })
     }
@@ -129,12 +129,12 @@ impl<'a> Reader<'a> {
 
     fn judge(self, id: u32, topic: u32, key: &[u8], found: &mut Found) -> Verdict<()> {
         if !self.copy(id, found) {
-            Verdict::Gone
-        } else if found.slot.topic() == topic && found.bytes(found.slot.inline_bytes().as_slice()).0 == key {
-            Verdict::Hit(())
-        } else {
-            Verdict::Other
+            return Verdict::Gone;
         }
+        let is_key =
+            found.slot.topic() == topic && found.bytes(found.slot.inline_bytes().as_slice()).0 == key;
+        let stamp = found.slot.0[0];
+        if is_key { Verdict::Hit((), stamp) } else { Verdict::Other(stamp) }
     }
 
     /// Runs `visit` on every visible entry with this key, oldest here first; returns how many there were.
@@ -158,20 +158,22 @@ impl<'a> Reader<'a> {
             };
             let form = EntrySlot::topic_and_hash(topic.id, key_hash);
             // The slot, if it is one and its bytes lie in it; all else takes the longer way.
-            let plain = entries.find(words, key_hash, |id| {
+            let plain = entries.find(words, key_hash, |id, _| {
                 if id & GROUP != 0 {
-                    return Verdict::Hit(None);
+                    return Verdict::Hit(None, words.cell(at(id & !GROUP)).word(0).load(Ordering::Acquire));
                 }
                 if !Slot::<0>::read_into(words, at(id), &mut slot.0) {
-                    Verdict::Gone
-                } else if slot.0[1] != form {
-                    Verdict::Other
+                    return Verdict::Gone;
+                }
+                let stamp = slot.0[0];
+                if slot.0[1] != form {
+                    Verdict::Other(stamp)
                 } else if slot.is_long() {
-                    Verdict::Hit(None)
-                } else if slot.inline_bytes().as_slice().get(..slot.lens().0) == Some(key) {
-                    Verdict::Hit(Some(id))
+                    Verdict::Hit(None, stamp)
+                } else if slot.inline_bytes().as_slice()[..slot.lens().0] == *key {
+                    Verdict::Hit(Some(id), stamp)
                 } else {
-                    Verdict::Other
+                    Verdict::Other(stamp)
                 }
             });
             if !self.is_current(topic) {
@@ -215,15 +217,15 @@ impl<'a> Reader<'a> {
             let Some(topic) = self.topic(name, hash) else {
                 return 0;
             };
-            let is_group = self.commons.entries(self.shard).find(words, key_hash, |id| {
+            let is_group = self.commons.entries(self.shard).find(words, key_hash, |id, spot| {
                 if id & GROUP == 0 {
                     match self.judge(id, topic.id, key, &mut found) {
-                        Verdict::Hit(()) => Verdict::Hit(false),
-                        Verdict::Other => Verdict::Other,
+                        Verdict::Hit((), stamp) => Verdict::Hit(false, stamp),
+                        Verdict::Other(stamp) => Verdict::Other(stamp),
                         Verdict::Gone => Verdict::Gone,
                     }
                 } else {
-                    self.judge_group(id, topic.id, key, &mut group)
+                    self.judge_group((id, spot), topic.id, key, &mut group)
                 }
             });
             if !self.is_current(topic) {
@@ -241,21 +243,29 @@ impl<'a> Reader<'a> {
     }
 
     #[cold]
-    fn judge_group(self, id: u32, topic: u32, key: &[u8], group: &mut Vec<Found>) -> Verdict<bool> {
+    fn judge_group(
+        self,
+        (id, spot): (u32, Spot),
+        topic: u32,
+        key: &[u8],
+        group: &mut Vec<Found>,
+    ) -> Verdict<bool> {
         group.clear();
-        let mut one = Found::empty(self.commons);
-        let whole = Group::<0>::named(id).each(self.commons.words(), |id| {
-            let verdict = self.judge(id, topic, key, &mut one);
-            if matches!(verdict, Verdict::Hit(())) {
-                group.push(std::mem::replace(&mut one, Found::empty(self.commons)));
+        let words = self.commons.words();
+        let judge = |id| {
+            let mut one = Found::empty(self.commons);
+            match self.judge(id, topic, key, &mut one) {
+                Verdict::Hit((), stamp) => Verdict::Hit(one, stamp),
+                Verdict::Other(stamp) => Verdict::Other(stamp),
+                Verdict::Gone => Verdict::Gone,
             }
-            verdict
-        });
-        match (whole, group.is_empty()) {
-            (false, _) => Verdict::Gone,
+        };
+        let whole = Group::<0>::named(id).each(words, || spot.names(words, id), judge, |one| group.push(one));
+        match whole {
+            None => Verdict::Gone,
             // All have the same key, so one tells whose the group is. Without members it is about to go.
-            (true, true) => Verdict::Other,
-            (true, false) => Verdict::Hit(true),
+            Some(stamp) if group.is_empty() => Verdict::Other(stamp),
+            Some(stamp) => Verdict::Hit(true, stamp),
         }
     }
 
@@ -286,17 +296,11 @@ impl<'a> Reader<'a> {
             return;
         };
         let head = Head { record: at(topic.id), word: topic_word::HEAD, stamp: topic.stamp };
-        let judge = |id, position, found: &mut Found| {
-            if !self.copy(id, found) {
-                Verdict::Gone
-            } else if found.slot.topic() == topic.id && found.slot.position() == position {
-                Verdict::Hit(())
-            } else {
-                Verdict::Other
-            }
+        let read = |id, position, found: &mut Found| {
+            self.copy(id, found) && found.slot.topic() == topic.id && found.slot.position() == position
         };
         let mut found = Found::empty(self.commons);
-        let _: Walked = Walk::<0>::each(words, head, after, &mut found, judge, |found, position| {
+        let _: Walked = Walk::<0>::each(words, head, after, &mut found, read, |found, position| {
             let mut go_on = true;
             self.show(name, found, &mut |view| go_on = visit(view, position));
             go_on
@@ -349,19 +353,19 @@ impl<'a> Reader<'a> {
     /// The topics that have visible entries. `exact` counts those of a topic that writers did not leave alone.
     pub(crate) fn topics(self, out: &mut Vec<Topic>, exact: impl Fn(&[u8], NameHash) -> usize) {
         let words = self.commons.words();
-        self.commons.names(self.shard).scan(words, |numbers| {
+        self.commons.names(self.shard).scan(words, |from, numbers| {
             let start = out.len();
             for &id in numbers {
                 let Some(copy) = Slot::<0>::read(words, at(id)) else {
                     continue;
                 };
-                let slot = TopicSlot(copy);
-                let name = name_of(self.commons, &slot);
-                let topic = FoundTopic { id, stamp: copy[0], shard: slot.shard() };
-                if topic.shard != self.shard || !self.is_current(topic) {
-                    continue;
-                }
+                let name = name_of(self.commons, &TopicSlot(copy));
                 let hash = self.commons.hash_name(&name);
+                // What was read is a topic if that name leads back to it. One that was visited before a segment grew is passed over.
+                let found = self.topic(&name, hash).filter(|topic| (topic.id, topic.stamp) == (id, copy[0]));
+                let Some(topic) = found.filter(|_| hash.short() >= from) else {
+                    continue;
+                };
                 if self.count_of(topic).unwrap_or_else(|| exact(&name, hash)) > 0 {
                     out.push(Topic::from(name.as_slice()));
                 }
@@ -392,6 +396,11 @@ pub(crate) struct Entries<'a> {
 impl<'a> Entries<'a> {
     pub(crate) fn new(commons: &'a Commons) -> Self {
         Self { reader: Reader::new(commons, 0), found: Found::empty(commons), topic: None }
+    }
+
+    /// The entries in slots; zeros are passed over.
+    pub(crate) fn read_all(mut self, slots: Vec<u32>) -> Vec<Entry> {
+        slots.into_iter().filter(|&slot| slot != 0).filter_map(|slot| self.read(slot)).collect()
     }
 
     /// The entry in a slot, hidden or not; `None` if it was freed after all.

@@ -34,6 +34,11 @@ impl<T> Records<T> {
         value
     }
 
+    /// The first number that was never used.
+    pub(crate) fn end(&self) -> u32 {
+        self.cells.len() as u32
+    }
+
     pub(crate) fn is_live(&self, id: u32) -> bool {
         self.cells.get(id as usize).is_some_and(Option::is_some)
     }

@@ -6,6 +6,7 @@
 use super::commons::{Commons, NameHash};
 use super::counts::OriginCounts;
 use super::layout::{Blob, Draft, EntrySlot, Owner, TopicSlot, at, blob_len, id, topic_word};
+use super::pins::{Kept, Pins};
 use super::read::Reader;
 use super::records::Records;
 use super::topic::TopicRecord;
@@ -32,10 +33,7 @@ pub(crate) struct Store {
     pub(crate) topics: Records<TopicRecord>,
     stamps: u64,
     len: usize,
-    /// Readers of slots outside the lock, for whom slots and topics that are gone are kept.
-    pins: usize,
-    kept_slots: Vec<SlotId>,
-    kept_topics: Vec<u32>,
+    pins: Pins,
 }
 
 /// What the table has under a key.
@@ -43,8 +41,10 @@ pub(crate) struct Store {
 pub(crate) struct Held {
     /// The number in the table: of a slot, or of a group of them.
     named: Option<u32>,
-    /// The slot of the owner that was asked for.
+    /// The slot of the session that was asked for.
     pub(crate) own: Option<SlotId>,
+    /// How many entries have the key; somewhat more if some have left.
+    pub(crate) sharing: usize,
 }
 
 /// An entry to be stored.
@@ -101,11 +101,10 @@ impl Store {
             names: Writer::new(commons.names(index)),
             topics: Records::default(),
             // Stamps are odd, and unique in the tracker: pages go from one shard to another.
-            stamps: u64::from(index) << 1 | 1,
+            // They begin anywhere, so that no bytes from outside can be taken for one.
+            stamps: (commons.random(index) >> 2) & !0x1ff | u64::from(index) << 1 | 1,
             len: 0,
-            pins: 0,
-            kept_slots: Vec::new(),
-            kept_topics: Vec::new(),
+            pins: Pins::default(),
             commons,
         }
     }
@@ -200,8 +199,7 @@ impl Store {
         if !self.topics.is_live(record) || !self.topics.get(record).is_unused() {
             return;
         }
-        if self.pins > 0 {
-            self.kept_topics.push(record);
+        if self.pins.keep(Kept::Topic(record)) {
             return;
         }
         let mut topic = self.topics.remove(record);
@@ -225,25 +223,39 @@ impl Store {
         let topic = self.topics.get(record).id;
         let form = EntrySlot::topic_and_hash(topic, hash);
         let is_key = |slot: &EntrySlot| slot.0[1] == form && key_is(words, slot, key);
-        let found = self.entries.table().find(words, hash, |named| {
+        let stamp_of = |named: u32| words.cell(at(named & !GROUP)).word(0).load(Ordering::Relaxed);
+        let found = self.entries.table().find(words, hash, |named, _| {
             if named & GROUP == 0 {
                 let slot = peek(words, named);
                 if !is_key(&slot) {
-                    return Verdict::Other;
+                    return Verdict::Other(slot.0[0]);
                 }
-                return Verdict::Hit(Held {
-                    named: Some(named),
-                    own: (slot.owner() == owner).then_some(named),
-                });
+                let own = (slot.owner() == owner).then_some(named);
+                return Verdict::Hit(Held { named: Some(named), own, sharing: 1 }, slot.0[0]);
             }
             let group = Group::<0>::named(named);
             if !group.numbers(words).next().is_some_and(|first| is_key(&peek(words, first))) {
-                return Verdict::Other;
+                return Verdict::Other(stamp_of(named));
             }
-            let own = group.numbers(words).find(|&member| peek(words, member).owner() == owner);
-            Verdict::Hit(Held { named: Some(named), own })
+            // A lane knows its entries by their dots.
+            let own = match owner {
+                Owner::Lane(..) => None,
+                Owner::Session(_) => {
+                    group.numbers(words).find(|&member| peek(words, member).owner() == owner)
+                }
+            };
+            Verdict::Hit(Held { named: Some(named), own, sharing: group.len(words) }, stamp_of(named))
         });
         found.unwrap_or_default()
+    }
+
+    /// How many entries have a key, exactly.
+    pub(crate) fn sharing(&self, held: Held) -> usize {
+        match held.named {
+            Some(named) if named & GROUP != 0 => Group::<0>::named(named).numbers(self.words()).count(),
+            Some(_) => 1,
+            None => 0,
+        }
     }
 
     /// Stores an entry. `held` is what [`held`](Self::held) says of its key.
@@ -352,12 +364,13 @@ impl Store {
     #[cold]
     fn group_of(&self, held: &EntrySlot, slot: SlotId) -> Option<Group<0>> {
         let words = self.words();
-        self.entries.table().find(words, held.hash(), |named| {
+        self.entries.table().find(words, held.hash(), |named, _| {
             let group = Group::<0>::named(named);
+            let stamp = words.cell(at(named & !GROUP)).word(0).load(Ordering::Relaxed);
             if named & GROUP != 0 && group.numbers(words).any(|member| member == slot) {
-                Verdict::Hit(group)
+                Verdict::Hit(group, stamp)
             } else {
-                Verdict::Other
+                Verdict::Other(stamp)
             }
         })
     }
@@ -414,39 +427,37 @@ impl Store {
     }
 
     fn free(&mut self, slot: SlotId, held: &EntrySlot) {
-        if self.pins > 0 {
-            self.kept_slots.push(slot);
+        if self.pins.keep(Kept::Slot(slot)) {
             return;
         }
         free(self.commons.words(), &mut memory!(self), slot, held.blob());
     }
 
-    /// From now on, slots and topics that are there or come stay readable, also when they are gone, until
-    /// [`unpin`](Self::unpin).
-    pub(crate) fn pin(&mut self) {
-        self.pins += 1;
+    /// From now on, slots and topics that are there stay readable, also when they are gone, until [`unpin`](Self::unpin).
+    pub(crate) fn pin(&mut self) -> u64 {
+        self.pins.begin()
     }
 
-    /// Ends one [`pin`](Self::pin).
-    pub(crate) fn unpin(&mut self) {
-        self.pins -= 1;
+    /// Ends a [`pin`](Self::pin).
+    pub(crate) fn unpin(&mut self, pin: u64) {
+        self.pins.end(pin);
+    }
+
+    /// Whether anything that is gone is kept for a pin.
+    pub(crate) fn keeps_any(&self) -> bool {
+        self.pins.keeps_any()
     }
 
     /// Frees some of what was kept for pins that have ended; whether there is more.
     pub(crate) fn free_kept(&mut self, max: usize) -> bool {
-        if self.pins > 0 {
-            return false;
-        }
         for _ in 0..max {
-            if let Some(slot) = self.kept_slots.pop() {
-                let blob = self.slot(slot).blob();
-                free(self.commons.words(), &mut memory!(self), slot, blob);
-            } else if let Some(record) = self.kept_topics.pop() {
-                self.release_topic(record);
-            } else {
-                self.kept_slots = Vec::new();
-                self.kept_topics = Vec::new();
-                return false;
+            match self.pins.next_free() {
+                Some(Kept::Slot(slot)) => {
+                    let blob = self.slot(slot).blob();
+                    free(self.commons.words(), &mut memory!(self), slot, blob);
+                }
+                Some(Kept::Topic(record)) => self.release_topic(record),
+                None => return false,
             }
         }
         true

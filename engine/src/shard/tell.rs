@@ -57,17 +57,21 @@ impl State {
         self.version += 1;
         let mut looks = looks_max;
         while looks > 0 {
-            let (from, position) = self.silent[index].from;
-            let Some((record, topic)) = self.store.topics.iter_from(from).next() else {
+            let (record, position) = self.silent[index].from;
+            if record >= self.store.topics.end() {
                 if leaving {
                     self.silent[index].from = (u32::MAX, u64::MAX);
                 } else {
                     self.silent.swap_remove(index);
                 }
                 return false;
-            };
+            }
             looks -= 1;
-            let position = if record == from { position } else { 0 };
+            if !self.store.topics.is_live(record) {
+                self.silent[index].from = (record + 1, 0);
+                continue;
+            }
+            let topic = self.store.topics.get(record);
             let members = topic.others.of(self.store.words(), origin);
             let heard = !topic.listeners.is_empty() || !self.everywhere.is_empty();
             if members == 0 || (position == 0 && !heard) {

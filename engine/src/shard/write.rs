@@ -4,6 +4,7 @@ use super::commons::NameHash;
 use super::layout::{EntrySlot, NUMBER_MAX};
 use super::store::{Fresh, Held};
 use super::{Owner, SlotId, State, Wakes};
+use crate::Config;
 use crate::entry::{content_hash, digest};
 use crate::event::EventKind;
 use crate::kernel::table::NoRoom;
@@ -105,6 +106,15 @@ impl State {
         Error::Full { field: "memory_max", max: self.store.commons.memory_max }
     }
 
+    /// The limit that leaves no room for another entry of a key, if there is one.
+    pub(crate) fn limit_reached(&self, held: Held, config: &Config) -> Option<(&'static str, usize)> {
+        if self.store.len() >= config.shard_entries_max {
+            return Some(("shard_entries_max", config.shard_entries_max));
+        }
+        (held.sharing >= config.key_entries_max && self.store.sharing(held) >= config.key_entries_max)
+            .then_some(("key_entries_max", config.key_entries_max))
+    }
+
     fn dot(&self, clock: u64) -> EntryRef {
         let (node, incarnation) = (self.identity.node, self.identity.incarnation);
         EntryRef { node, incarnation, lane: self.index, clock }
@@ -135,7 +145,7 @@ impl State {
         session: u64,
         joining: &Joining<'_>,
         full: Option<Error>,
-        entries_max: usize,
+        config: &Config,
         wakes: &mut Wakes,
     ) -> Result<(SlotId, EntryRef), Error> {
         if self.closed {
@@ -151,8 +161,8 @@ impl State {
         if let Some(full) = full {
             return Err(full);
         }
-        if self.store.len() >= entries_max {
-            return Err(Error::Full { field: "shard_entries_max", max: entries_max });
+        if let Some((field, max)) = self.limit_reached(held, config) {
+            return Err(Error::Full { field, max });
         }
         let clock = self.lane.clock + 1;
         if clock > CLOCK_MAX {

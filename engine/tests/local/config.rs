@@ -5,7 +5,7 @@ use headcount::{Config, ConfigError, Error, Filter, NodeId, NodeState};
 
 type Set = fn(Config, usize) -> Config;
 
-const FIELDS: [(&str, Set, usize, usize); 11] = [
+const FIELDS: [(&str, Set, usize, usize); 12] = [
     ("shards", Config::shards, 1, 256),
     ("topic_len_max", Config::topic_len_max, 0, 65_535),
     ("key_len_max", Config::key_len_max, 0, 65_535),
@@ -16,6 +16,7 @@ const FIELDS: [(&str, Set, usize, usize); 11] = [
     ("lane_log_max", Config::lane_log_max, 16, 1 << 24),
     ("origins_max", Config::origins_max, 1, 32_768),
     ("origin_entries_max", Config::origin_entries_max, 1, 1 << 32),
+    ("key_entries_max", Config::key_entries_max, 1, 1 << 16),
     ("memory_max", Config::memory_max, 1 << 24, 1 << 36),
 ];
 
@@ -80,7 +81,7 @@ fn a_session_that_is_full_refuses_more_until_something_leaves() {
     let full = Error::Full { field: "session_entries_max", max: 3 };
     assert_eq!(session.track("room", "d", ""), Err(full));
     assert_eq!(session.track("hall", "d", ""), Err(full));
-    assert_eq!(full.to_string(), "session_entries_max is reached: the limit is 3 entries");
+    assert_eq!(full.to_string(), "session_entries_max is reached: the limit is 3");
     assert_eq!(fingerprint(&tracker), before);
     session.update("room", "a", "an update needs no room").unwrap();
     other.track("room", "d", "").expect("the limit is each session's own");
