@@ -13,7 +13,9 @@
 //!   is used for something else later. No other entry of the directory waits for that: the longest step is one segment.
 //! * A reader that finds a slot decides with the slot's stamp. One that finds *another* key has to look at the cell once more: had
 //!   the cell been swung meanwhile, the slot it led to may be another's by now, while the key that is sought is in the table all
-//!   the time. The same goes for a slot that is no longer live.
+//!   the time. And the slot's stamp once more after that: had it had another life in between, the cell may have been swung away from it
+//!   and back. A slot that is not live tells nothing: the cell was swung, perhaps away and back, or the segment was given up;
+//!   the search begins again.
 //! * A reader that finds nothing looks at the directory once more: had the segment been replaced, what it read there may be
 //!   something else's words. So does one that found something, since numbers in a page that was given up are anybody's.
 //!
@@ -24,17 +26,17 @@ use crate::memory::Words;
 use crate::sync::{Ordering, fence};
 
 /// Cells of a bucket.
-const LANES: usize = 12;
+const LANES: usize = if cfg!(loom) { 2 } else { 12 };
 /// Words of a bucket: one cache line.
 const BUCKET_WORDS: usize = 8;
 /// Buckets of a segment, as a power of two.
-const BUCKET_BITS: u32 = if cfg!(loom) { 0 } else { 6 };
+const BUCKET_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
 const BUCKETS: usize = 1 << BUCKET_BITS;
 /// Words of a segment: one page.
 pub(crate) const SEGMENT_WORDS: usize = BUCKET_WORDS << BUCKET_BITS;
 const SEGMENT_CELLS: u64 = (BUCKETS * LANES) as u64;
 /// A segment with so many entries is split before another comes.
-const SPLIT_AT: u64 = if cfg!(loom) { 2 } else { SEGMENT_CELLS * 5 / 6 };
+const SPLIT_AT: u64 = if cfg!(loom) { 3 } else { SEGMENT_CELLS * 5 / 6 };
 /// Two halves with so many entries together become one again.
 const MERGE_AT: u64 = SPLIT_AT / 3;
 /// The directory has at most 2^18 entries: with the home bucket and the tag, that is what a hash of 32 bits tells apart.
@@ -49,6 +51,8 @@ pub(crate) mod fault {
     pub(crate) const OTHER_UNCHECKED: u8 = 21;
     /// A slot that is not live is taken for an absent key without a second look at the cell.
     pub(crate) const GONE_UNCHECKED: u8 = 22;
+    /// A slot that is not live is looked at until the cell has changed.
+    pub(crate) const GONE_AGAIN: u8 = 28;
     /// Nothing found is believed without a second look at the directory.
     pub(crate) const MISS_UNCHECKED: u8 = 23;
     /// The directory is swung to segments that are not filled yet.
@@ -57,7 +61,11 @@ pub(crate) mod fault {
     pub(crate) const SPLIT_RELAXED: u8 = 25;
     /// A number is swung without Release.
     pub(crate) const SWING_RELAXED: u8 = 26;
-    /// An overflow is counted once it can be found by those who know of it only.
+    /// A removal moves the bucket's last entry into the hole.
+    pub(crate) const SHIFT_REMOVE: u8 = 29;
+    /// A cell that names the slot that it named before is taken for one that did not change in between.
+    pub(crate) const LIFE_UNCHECKED: u8 = 30;
+    /// Entries that pass a full bucket are not counted there.
     pub(crate) const OVERFLOW_UNCOUNTED: u8 = 27;
 }
 
@@ -69,6 +77,27 @@ pub(crate) enum Verdict<R> {
     Other,
     /// It is not live, or was not throughout.
     Gone,
+}
+
+/// What became of the search of a segment.
+enum Searched<R> {
+    Found(R),
+    Nothing,
+    /// A writer changed what was looked at, or replaced the segment. Search again.
+    Overtaken,
+}
+
+/// The stamp of whatever a number names, a slot or a group.
+#[inline(always)]
+pub(crate) fn life_of(words: &Words, id: u32) -> u64 {
+    // Acquire: what is looked at next is looked at after it.
+    words.cell((id & !super::group::GROUP) as usize * GRANULE_WORDS).word(0).load(Ordering::Acquire)
+}
+
+/// Whether what a number names has lived one life, that of the stamp, since that was looked at.
+#[inline(always)]
+pub(crate) fn is_same_life(words: &Words, id: u32, life: u64) -> bool {
+    life & 1 == 1 && life_of(words, id) == life
 }
 
 /// No room: the memory is used up.
@@ -137,7 +166,7 @@ fn lanes_with(tag: u64, low: u64, tail: u64) -> u32 {
     let pattern = tag * 0x0101_0101_0101_0101;
     // Gathers the uppermost bit of every byte into one byte.
     let gather = |bits: u64| ((bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32;
-    gather(zero_bytes(low ^ pattern)) | (gather(zero_bytes(tail ^ pattern)) & 0xf) << 8
+    (gather(zero_bytes(low ^ pattern)) | gather(zero_bytes(tail ^ pattern)) << 8) & ((1 << LANES) - 1)
 }
 
 /// The second word of a bucket: four tags, how many entries passed it because it was full, and, in the first bucket, how many
@@ -181,7 +210,11 @@ impl<const FAULT: u8> Table<FAULT> {
             }
             let entry_at = Link::unpack(root).entry(hash);
             let entry = words.cell(entry_at).word(0).load(Ordering::Acquire);
-            let found = Self::search(words, Link::unpack(entry).at, hash, &mut judge);
+            let found = match Self::search(words, Link::unpack(entry).at, hash, &mut judge) {
+                Searched::Found(found) => Some(found),
+                Searched::Nothing => None,
+                Searched::Overtaken => continue,
+            };
             if FAULT == fault::MISS_UNCHECKED && found.is_none() {
                 return None;
             }
@@ -201,7 +234,7 @@ impl<const FAULT: u8> Table<FAULT> {
         segment: usize,
         hash: u32,
         judge: &mut impl FnMut(u32) -> Verdict<R>,
-    ) -> Option<R> {
+    ) -> Searched<R> {
         let mut bucket = home_of(hash);
         for _ in 0..BUCKETS {
             let cell = words.cell(segment + bucket * BUCKET_WORDS);
@@ -215,35 +248,32 @@ impl<const FAULT: u8> Table<FAULT> {
                 let at = segment + bucket * BUCKET_WORDS;
                 let mut id = number_at(words, at, lane);
                 while id != 0 {
-                    match judge(id) {
+                    let life = life_of(words, id);
+                    let verdict = judge(id);
+                    let now = number_at(words, at, lane);
+                    match verdict {
                         // Still named here, so it was this slot that was read, and not what its page is used for now.
-                        Verdict::Hit(hit) => {
-                            let now = number_at(words, at, lane);
-                            if now == id {
-                                return Some(hit);
-                            }
-                            id = now;
-                        }
+                        Verdict::Hit(hit) if now == id => return Searched::Found(hit),
                         Verdict::Other if FAULT == fault::OTHER_UNCHECKED => break,
                         Verdict::Gone if FAULT == fault::GONE_UNCHECKED => break,
-                        Verdict::Other => {
-                            let now = number_at(words, at, lane);
-                            if now == id {
-                                break;
-                            }
-                            id = now;
-                        }
-                        // The number was swung or cleared before its slot was freed, so this is another one.
-                        Verdict::Gone => id = number_at(words, at, lane),
+                        Verdict::Gone if FAULT == fault::GONE_AGAIN => {}
+                        // Named here while it lived one life, which is another's.
+                        Verdict::Other if now == id && is_same_life(words, id, life) => break,
+                        Verdict::Other if now == id && FAULT == fault::LIFE_UNCHECKED => break,
+                        // In the table, the number was swung or cleared before its slot was freed. Either it is back, in another
+                        // life, or the segment was given up: that keeps its numbers, whatever becomes of their slots.
+                        Verdict::Gone if now == id => return Searched::Overtaken,
+                        _ => {}
                     }
+                    id = now;
                 }
             }
             if overflows(tail) == 0 {
-                return None;
+                return Searched::Nothing;
             }
             bucket = (bucket + 1) & (BUCKETS - 1);
         }
-        None
+        Searched::Nothing
     }
 
     /// All numbers, a segment at a time: `visit` is given those of one segment as they were while it was in the table.
@@ -526,7 +556,14 @@ impl<const FAULT: u8> Writer<FAULT> {
             return;
         };
         let at = segment + bucket * BUCKET_WORDS;
-        set_tag(words, at, lane, 0);
+        if FAULT == fault::SHIFT_REMOVE && lane + 1 < LANES {
+            let (last, tag) = (number_at(words, at, lane + 1), tag_of(hash));
+            set_tag(words, at, lane + 1, 0);
+            set_number(words, at, lane, last, Ordering::Release);
+            set_tag(words, at, lane, tag);
+        } else {
+            set_tag(words, at, lane, 0);
+        }
         // Release: who reads the 0 finds the tag gone; kept with the other stores of numbers.
         set_number(words, at, lane, 0, Ordering::Release);
         let mut passed = home_of(hash);
@@ -540,7 +577,7 @@ impl<const FAULT: u8> Writer<FAULT> {
         first.store(tail, Ordering::Release);
         let used = tail >> 48;
         // Looked at now and then only: halves that have become small become one.
-        if way.entry.depth > 0 && used < MERGE_AT && used % 32 == 0 {
+        if way.entry.depth > 0 && used < MERGE_AT && used.is_multiple_of(32) {
             self.merge(words, memory, hash, &way, &hash_of);
         }
     }

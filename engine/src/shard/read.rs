@@ -8,12 +8,12 @@
 use super::commons::{Commons, NameHash};
 use super::layout::{EntrySlot, Owner, TopicSlot, at, topic_word};
 use crate::entry::{EntryView, Facts, LOCAL};
+use crate::kernel::counts;
 use crate::kernel::group::{GROUP, Group};
 use crate::kernel::members::{Head, Walk, Walked};
 use crate::kernel::origin::Known;
 use crate::kernel::slot::Slot;
 use crate::kernel::table::Verdict;
-use crate::sync::{Ordering, fence};
 use crate::{Entry, Incarnation, NodeId, Topic};
 
 /// A topic as a reader found it: the place of its record and the stamp that it had.
@@ -265,33 +265,15 @@ impl<'a> Reader<'a> {
     fn count_of(self, topic: FoundTopic) -> Option<usize> {
         /// Looks before the caller is told to take the lock.
         const LOOKS: u32 = 64;
-        let words = self.commons.words();
-        let record = words.cell(at(topic.id));
+        let Commons { origins, origins_max, .. } = *self.commons;
+        let (words, hides) = (self.commons.words(), self.commons.hides());
         for _ in 0..LOOKS {
-            // Acquire: pairs with the Release at the end of a change of the counts.
-            let changes = record.word(topic_word::CHANGES).load(Ordering::Acquire) >> 32;
-            let members = record.word(topic_word::MEMBERS).load(Ordering::Acquire);
-            if !self.commons.hides_any() {
-                return Some(if self.is_current(topic) { members as usize } else { 0 });
-            }
-            let counts = record.word(topic_word::COUNTS).load(Ordering::Relaxed);
-            let (place, len) = (at(counts as u32), (counts >> 32) as usize);
-            let mut hidden = 0;
-            // The length is that of the table of origins at the most, also if the record has become something else.
-            for index in 0..len.min(self.commons.origins_max as usize) {
-                let count = words.cell(place + index).word(0).load(Ordering::Relaxed);
-                if self.commons.origins.is_hidden(words, (count as u32).min(self.commons.origins_max - 1)) {
-                    hidden += count >> 32;
-                }
-            }
-            // Pairs with the Release fence after the changes became odd.
-            fence(Ordering::Acquire);
-            let again = record.word(topic_word::CHANGES).load(Ordering::Relaxed) >> 32;
+            let visible = counts::visible(words, at(topic.id), hides, origins, origins_max);
             if !self.is_current(topic) {
                 return Some(0);
             }
-            if changes & 1 == 0 && changes == again {
-                return Some(members.saturating_sub(hidden) as usize);
+            if let Some(visible) = visible {
+                return Some(visible as usize);
             }
         }
         None

@@ -4,14 +4,15 @@
 //! slot is published before anything names it, and freed after nothing does.
 
 use super::commons::{Commons, NameHash};
-use super::counts::OriginCounts;
 use super::layout::{Draft, EntrySlot, Owner, TopicSlot, at, blob_len, id, topic_word};
 use super::records::Records;
 use super::topic::TopicRecord;
 use crate::Topic;
 use crate::entry::LOCAL;
+use crate::kernel::counts::{OriginCounts, set_members};
 use crate::kernel::group::{GROUP, Group};
 use crate::kernel::members::List;
+use crate::kernel::revise::{Leads, Spot};
 use crate::kernel::slot::{SLOT_WORDS, Slot};
 use crate::kernel::table::{Allocate, NoRoom, Verdict, Writer};
 use crate::memory::{Memory, Slab, Words};
@@ -281,21 +282,15 @@ impl Store {
             owner: fresh.owner,
         };
         let slot = publish(words, &mut memory, Self::next_stamp(stamps), &draft, fresh.key, fresh.meta)?;
-        if let Some(named) = held.named {
-            let joined = join_group(words, &mut memory, &mut self.entries, fresh.hash, named, slot, stamps);
-            if let Err(no_room) = joined {
-                free(words, &mut memory, slot);
-                return Err(no_room);
-            }
-        } else {
-            self.entries.insert(words, fresh.hash, slot);
+        let mut leads = Leads { words, index: &mut self.entries, list: &mut topic.list };
+        let stamp = || Self::next_stamp(stamps);
+        if let Err(no_room) = leads.join(&mut memory, fresh.hash, held.named, slot, stamp) {
+            free(words, &mut memory, slot);
+            return Err(no_room);
         }
-        topic.list.append(words, slot);
         let members = topic.len();
         if origin == LOCAL {
-            // Release: who finds the number finds the member.
-            let count = words.cell(at(topic.id)).word(topic_word::MEMBERS);
-            count.store(members as u64, Ordering::Release);
+            set_members(words, at(topic.id), members);
         } else {
             topic.others.change(words, at(topic.id), origin, true, members);
         }
@@ -332,13 +327,20 @@ impl Store {
         };
         let stamp = Self::next_stamp(&mut self.stamps);
         let new = publish(words, &mut memory, stamp, &draft, key, meta)?;
-        match self.group_of(&held, old) {
-            Some(group) => group.swing(self.commons.words(), old, new),
-            None => self.entries.swing(self.commons.words(), held.hash(), old, new),
-        }
-        self.topics.get_mut(record).list.swing(self.commons.words(), held.position(), new);
-        self.free(old);
+        let spot = self.spot_of(&held, old);
+        let Self { commons, slab, entries, topics, pins, kept_slots, .. } = self;
+        let words = commons.words();
+        let mut memory = Memory { arena: &commons.arena, slab };
+        let list = &mut topics.get_mut(record).list;
+        Leads { words, index: entries, list }.swing(&mut memory, spot, old, new, |memory| {
+            free_or_keep(words, memory, *pins, kept_slots, old);
+        });
         Ok(new)
+    }
+
+    /// What leads to a slot.
+    fn spot_of(&self, held: &EntrySlot, slot: SlotId) -> Spot<0> {
+        Spot { hash: held.hash(), group: self.group_of(held, slot), position: held.position() }
     }
 
     /// The group that has a slot, if it is in one.
@@ -359,56 +361,26 @@ impl Store {
     pub(crate) fn remove(&mut self, slot: SlotId) -> EntrySlot {
         let held = self.slot(slot);
         let record = self.record_of(&held);
-        let group = self.group_of(&held, slot);
-        let words = self.commons.words();
-        let mut memory = memory!(self);
-        let stamps = &mut self.stamps;
-        match group {
-            None => self.entries.remove(words, &mut memory, held.hash(), slot, hash_of(words)),
-            Some(group) => {
-                group.remove(words, slot);
-                let mut left = group.numbers(words);
-                match (left.next(), left.next()) {
-                    (Some(last), None) => {
-                        self.entries.swing(words, held.hash(), group.id(), last);
-                        group.free(words, &mut memory);
-                    }
-                    _ if group.is_sparse(words) => {
-                        let numbers: Vec<u32> = group.numbers(words).collect();
-                        let stamp = Self::next_stamp(stamps);
-                        // Without memory it stays as it is.
-                        if let Ok(dense) = Group::<0>::make(words, &mut memory, held.hash(), &numbers, stamp)
-                        {
-                            self.entries.swing(words, held.hash(), group.id(), dense.id());
-                            group.free(words, &mut memory);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        }
-        let topic = self.topics.get_mut(record);
+        let spot = self.spot_of(&held, slot);
+        let Self { commons, slab, entries, topics, stamps, pins, kept_slots, .. } = self;
+        let words = commons.words();
+        let mut memory = Memory { arena: &commons.arena, slab };
+        let topic = topics.get_mut(record);
         let head = topic.head();
-        topic.list.remove(words, &mut memory, head, held.position(), || Self::next_stamp(stamps));
+        let mut leads = Leads { words, index: entries, list: &mut topic.list };
+        let stamp = || Self::next_stamp(stamps);
+        leads.leave(&mut memory, head, spot, slot, hash_of(words), stamp, |memory| {
+            free_or_keep(words, memory, *pins, kept_slots, slot);
+        });
         let members = topic.len();
         let origin = held.origin();
         if origin == LOCAL {
-            let count = words.cell(at(topic.id)).word(topic_word::MEMBERS);
-            count.store(members as u64, Ordering::Release);
+            set_members(words, at(topic.id), members);
         } else {
             topic.others.change(words, at(topic.id), origin, false, members);
         }
         self.len -= 1;
-        self.free(slot);
         held
-    }
-
-    fn free(&mut self, slot: SlotId) {
-        if self.pins > 0 {
-            self.kept_slots.push(slot);
-            return;
-        }
-        free(self.commons.words(), &mut memory!(self), slot);
     }
 
     /// From now on, slots and topics that are there or come stay readable, also when they are gone, until
@@ -477,28 +449,17 @@ fn free(words: &Words, memory: &mut Memory<'_>, slot: SlotId) {
     memory.give(at(slot), SLOT_WORDS);
 }
 
-/// Adds a slot to what the table has under its key: a slot becomes a group of two, and a full group a larger one.
-fn join_group(
+/// Frees a slot that nothing names any more, or keeps it while there are pins.
+fn free_or_keep(
     words: &Words,
     memory: &mut Memory<'_>,
-    entries: &mut Writer<0>,
-    hash: u32,
-    named: u32,
+    pins: usize,
+    kept_slots: &mut Vec<SlotId>,
     slot: SlotId,
-    stamps: &mut u64,
-) -> Result<(), NoRoom> {
-    if named & GROUP == 0 {
-        let group = Group::<0>::make(words, memory, hash, &[named, slot], Store::next_stamp(stamps))?;
-        entries.swing(words, hash, named, group.id());
-        return Ok(());
+) {
+    if pins > 0 {
+        kept_slots.push(slot);
+    } else {
+        free(words, memory, slot);
     }
-    let group = Group::<0>::named(named);
-    if group.push(words, slot) {
-        return Ok(());
-    }
-    let numbers: Vec<u32> = group.numbers(words).chain([slot]).collect();
-    let larger = Group::<0>::make(words, memory, hash, &numbers, Store::next_stamp(stamps))?;
-    entries.swing(words, hash, named, larger.id());
-    group.free(words, memory);
-    Ok(())
 }
