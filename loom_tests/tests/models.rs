@@ -8,8 +8,9 @@
 //! HEADCOUNT_LOOM_DEEP=1 cargo test --release -p headcount-loom-tests    more operations and preemptions, some minutes
 //! ```
 //!
-//! Two threads are explored exhaustively, three threads up to two preemptions (six in a deep run). loom has no clock: of
-//! the waits with a deadline, the models have those whose deadline has passed already.
+//! Two threads are explored exhaustively in the models of bell, mailbox, change, origin and (but for its third thread) slot, and up to two
+//! or three preemptions in those of the other storage kernels; three threads up to two preemptions (four more in a deep run). loom
+//! has no clock: of the waits with a deadline, the models have those whose deadline has passed already.
 
 #[cfg(loom)]
 #[allow(dead_code, reason = "the kernels offer the engine more than the models use")]
