@@ -55,6 +55,8 @@ impl Effort {
 fn check(preemption_bound: Option<usize>, model: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = preemption_bound;
+    // The operations that set a model up count, too.
+    builder.max_branches = 4_000;
     // The environment (`LOOM_MAX_DURATION` and the like) must not make an exploration less than it says it is.
     builder.max_duration = None;
     builder.max_permutations = None;

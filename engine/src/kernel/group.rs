@@ -1,7 +1,7 @@
 //! Groups: the slots of one key in one topic, where several sessions or nodes have it.
 //!
 //! The index has one cell for a key. It names the key's slot, or, if there are several, a group of their numbers. Numbers are
-//! appended in place (the number first, then the length), swung in place and cleared in place; a group that is full or
+//! appended in place (a number that is not there yet reads as 0), swung in place and cleared in place; a group that is full or
 //! mostly holes is copied into another, to which the index is swung before the old one's stamp is cleared. So a reader that
 //! found the group whole found every slot that had the key throughout.
 
@@ -15,18 +15,16 @@ pub(crate) const GROUP: u32 = 1 << 31;
 /// Words before the numbers: stamp; length and hash; capacity.
 const HEAD: usize = 3;
 /// Words of the smallest group.
-const WORDS_MIN: usize = 8;
+const WORDS_MIN: usize = if cfg!(loom) { 4 } else { 8 };
 const GRANULE_WORDS: usize = 4;
 
 /// Bugs that the models plant.
 #[allow(dead_code, reason = "the engine plants none; `loom_tests` names them all")]
 pub(crate) mod fault {
-    /// The length is stored before the number, and without Release.
-    pub(crate) const LENGTH_FIRST: u8 = 41;
-    /// The reader does not look at the group's stamp at the end.
-    pub(crate) const GROUP_UNCHECKED: u8 = 42;
     /// A number that is another's or not live is passed over without a second look.
     pub(crate) const MEMBER_UNCHECKED: u8 = 43;
+    /// A number that is as it was is taken for one that did not change in between.
+    pub(crate) const LIFE_UNCHECKED: u8 = 45;
     /// A number is taken out by moving the last one into its place.
     pub(crate) const SWAP_REMOVE: u8 = 44;
 }
@@ -57,7 +55,7 @@ impl<const FAULT: u8> Group<FAULT> {
     }
 
     /// Shows every number to `judge`, and what it called a hit to `take`. `is_named` says whether the index still names this group. Returns
-    /// the group's stamp if it was whole throughout; otherwise look into the index again.
+    /// the group's stamp: if it still has that, it was whole throughout; otherwise, and without one, look into the index again.
     pub(crate) fn each<R>(
         self,
         words: &Words,
@@ -68,8 +66,8 @@ impl<const FAULT: u8> Group<FAULT> {
         let cell = words.cell(self.at);
         // Acquire: pairs with the Release of `make`.
         let stamp = cell.word(0).load(Ordering::Acquire);
-        // Acquire: pairs with the Release of `push`; so many numbers are there.
-        let len = cell.word(1).load(Ordering::Acquire) as u32;
+        // Relaxed: whoever was there before this look is within any length that it can find, and what is not there yet is 0.
+        let len = cell.word(1).load(Ordering::Relaxed) as u32;
         // Only what is named is a group: any other word could be taken for a stamp, and any for a length.
         if stamp & 1 == 0 || !is_named() || !self.still(words, stamp) {
             return None;
@@ -84,7 +82,8 @@ impl<const FAULT: u8> Group<FAULT> {
                     Verdict::Gone => (None, 0),
                 };
                 let now = self.number(words, index);
-                if now == id && life != 0 && lives(words, id, life) {
+                let lives = || FAULT == fault::LIFE_UNCHECKED || lives(words, id, life);
+                if now == id && life & 1 == 1 && lives() {
                     if let Some(hit) = hit {
                         take(hit);
                     }
@@ -96,7 +95,7 @@ impl<const FAULT: u8> Group<FAULT> {
                 id = self.number(words, index);
             }
         }
-        (FAULT == fault::GROUP_UNCHECKED || self.still(words, stamp)).then_some(stamp)
+        Some(stamp)
     }
 
     fn still(self, words: &Words, stamp: u64) -> bool {
@@ -168,12 +167,8 @@ impl<const FAULT: u8> Group<FAULT> {
         }
         let count = words.cell(self.at).word(1);
         let longer = count.load(Ordering::Relaxed) + 1;
-        if FAULT == fault::LENGTH_FIRST {
-            count.store(longer, Ordering::Relaxed);
-        }
         self.set(words, len, id);
-        // Release: pairs with the Acquire of `each`.
-        count.store(longer, Ordering::Release);
+        count.store(longer, Ordering::Relaxed);
         true
     }
 

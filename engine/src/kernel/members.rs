@@ -22,6 +22,8 @@ use crate::sync::{Ordering, fence};
 const HEAD: usize = 4;
 /// Sizes of chunks, in words. The largest fills a page of slots' size.
 const SIZES: [usize; 7] = if cfg!(loom) { [5, 6, 6, 6, 6, 6, 6] } else { [8, 16, 32, 64, 124, 252, 504] };
+/// Two chunks become one if they have so many cells to a member, or more.
+const CELLS_PER_MEMBER: u32 = if cfg!(loom) { 2 } else { 4 };
 /// Members of a sparse chunk: half of what fits.
 const SPARSE_MAX: usize = if cfg!(loom) { 2 } else { 250 };
 const GRANULE_WORDS: usize = 4;
@@ -42,8 +44,6 @@ pub(crate) mod fault {
     pub(crate) const LINK_UNCHECKED: u8 = 64;
     /// A chunk is linked before it is filled.
     pub(crate) const LINK_BEFORE_FILL: u8 = 65;
-    /// The count of cells in use is stored before the cell, and without Release.
-    pub(crate) const COUNT_FIRST: u8 = 66;
 }
 
 /// Where a list begins, and how a reader knows that it is still this list.
@@ -131,8 +131,9 @@ impl<const FAULT: u8> Walk<FAULT> {
                 }
                 let first = chunk.word(2).load(Ordering::Relaxed);
                 let sparse = chunk.word(1).load(Ordering::Relaxed) & IS_SPARSE != 0;
-                // Acquire: pairs with the Release of `List::append`; so many cells are filled.
-                let used = chunk.word(3).load(Ordering::Acquire) as u32 as usize;
+                // Relaxed: whoever joined before this walk is within any count that it can find, and a cell that is not filled
+                // yet is a hole.
+                let used = chunk.word(3).load(Ordering::Relaxed) as u32 as usize;
                 if FAULT != fault::LINK_UNCHECKED && !still(words, step) {
                     continue 'again;
                 }
@@ -367,12 +368,8 @@ impl<const FAULT: u8> List<FAULT> {
         if let Some(last) = self.chunks.last_mut() {
             let count = words.cell(last.at()).word(3);
             let more = count.load(Ordering::Relaxed) + 1;
-            if FAULT == fault::COUNT_FIRST {
-                count.store(more, Ordering::Relaxed);
-            }
             set_cell(words, last, last.used as usize, id);
-            // Release: pairs with the Acquire of `Walk::each`.
-            count.store(more, Ordering::Release);
+            count.store(more, Ordering::Relaxed);
             last.used += 1;
             last.live += 1;
             self.next += 1;
@@ -481,7 +478,9 @@ impl<const FAULT: u8> List<FAULT> {
             return false;
         }
         let live = one.live + two.live;
-        if usize::from(live) > SPARSE_MAX || u32::from(live) * 4 > u32::from(one.used) + u32::from(two.used) {
+        if usize::from(live) > SPARSE_MAX
+            || u32::from(live) * CELLS_PER_MEMBER > u32::from(one.used) + u32::from(two.used)
+        {
             return false;
         }
         // Positions within a chunk are told in 32 bits.

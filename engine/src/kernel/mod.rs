@@ -6,10 +6,12 @@
 
 pub(crate) mod bell;
 pub(crate) mod change;
+pub(crate) mod counts;
 pub(crate) mod group;
 pub(crate) mod mailbox;
 pub(crate) mod members;
 pub(crate) mod origin;
+pub(crate) mod revise;
 pub(crate) mod slot;
 pub(crate) mod table;
 

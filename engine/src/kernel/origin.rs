@@ -21,6 +21,10 @@ pub(crate) mod fault {
     pub(crate) const ONE_LOOK: u8 = 81;
     /// The writer does not fence after it has made the count odd.
     pub(crate) const NO_FENCE: u8 = 82;
+    /// The count of changes is made even without Release.
+    pub(crate) const SET_RELAXED: u8 = 83;
+    /// Hiding is stored without Release.
+    pub(crate) const HIDE_RELAXED: u8 = 84;
 }
 
 /// What is known of an origin.
@@ -84,7 +88,8 @@ impl<const FAULT: u8> OriginTable<FAULT> {
         cell.word(1).store(u64::from(node), Ordering::Relaxed);
         cell.word(2).store(incarnation, Ordering::Relaxed);
         // Release: pairs with the Acquire of `read`.
-        cell.word(0).store(changes + 2, Ordering::Release);
+        let order = if FAULT == fault::SET_RELAXED { Ordering::Relaxed } else { Ordering::Release };
+        cell.word(0).store(changes + 2, order);
     }
 
     /// Takes the entries of an origin out of sight, or brings them back.
@@ -92,6 +97,7 @@ impl<const FAULT: u8> OriginTable<FAULT> {
         let word = words.cell(self.cell(origin)).word(1);
         let node = word.load(Ordering::Relaxed) & !IS_HIDDEN;
         // Release: pairs with the Acquire of `is_hidden`.
-        word.store(if hidden { node | IS_HIDDEN } else { node }, Ordering::Release);
+        let order = if FAULT == fault::HIDE_RELAXED { Ordering::Relaxed } else { Ordering::Release };
+        word.store(if hidden { node | IS_HIDDEN } else { node }, order);
     }
 }

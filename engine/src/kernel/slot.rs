@@ -18,7 +18,7 @@ use crate::memory::Words;
 use crate::sync::{Ordering, fence};
 
 /// Words of a slot.
-pub(crate) const SLOT_WORDS: usize = 12;
+pub(crate) const SLOT_WORDS: usize = if cfg!(loom) { 3 } else { 12 };
 
 /// Bugs that the models plant.
 #[allow(dead_code, reason = "the engine plants none; `loom_tests` names them all")]
@@ -33,6 +33,8 @@ pub(crate) mod fault {
     pub(crate) const FREE_NO_FENCE: u8 = 4;
     /// The stamp is the same in every life.
     pub(crate) const STAMP_REUSED: u8 = 5;
+    /// The end of a life is stored without Release.
+    pub(crate) const FREE_RELAXED: u8 = 6;
 }
 
 /// What a slot holds: the stamp and eleven words of payload.
@@ -60,7 +62,8 @@ impl<const FAULT: u8> Slot<FAULT> {
     #[inline]
     pub(crate) fn free(words: &Words, at: usize) {
         // Release: a reader that finds the 0 finds what was changed before it (the reference that led here).
-        words.cell(at).word(0).store(0, Ordering::Release);
+        let order = if FAULT == fault::FREE_RELAXED { Ordering::Relaxed } else { Ordering::Release };
+        words.cell(at).word(0).store(0, order);
         if FAULT != fault::FREE_NO_FENCE {
             // Pairs with the fence of `read`: who sees a word stored after this sees the 0 too.
             fence(Ordering::Release);

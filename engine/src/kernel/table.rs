@@ -25,17 +25,17 @@ use crate::memory::Words;
 use crate::sync::{Ordering, fence};
 
 /// Cells of a bucket.
-const LANES: usize = 12;
+const LANES: usize = if cfg!(loom) { 2 } else { 12 };
 /// Words of a bucket: one cache line.
 const BUCKET_WORDS: usize = 8;
 /// Buckets of a segment, as a power of two.
-const BUCKET_BITS: u32 = if cfg!(loom) { 0 } else { 6 };
+const BUCKET_BITS: u32 = if cfg!(loom) { 1 } else { 6 };
 const BUCKETS: usize = 1 << BUCKET_BITS;
 /// Words of a segment: one page.
 pub(crate) const SEGMENT_WORDS: usize = BUCKET_WORDS << BUCKET_BITS;
 const SEGMENT_CELLS: u64 = (BUCKETS * LANES) as u64;
 /// A segment with so many entries is split before another comes.
-const SPLIT_AT: u64 = if cfg!(loom) { 2 } else { SEGMENT_CELLS * 5 / 6 };
+const SPLIT_AT: u64 = if cfg!(loom) { 3 } else { SEGMENT_CELLS * 5 / 6 };
 /// Two halves with so many entries together become one again.
 const MERGE_AT: u64 = SPLIT_AT / 3;
 /// The directory has at most 2^18 entries: with the home bucket and the tag, that is what a hash of 32 bits tells apart.
@@ -50,6 +50,8 @@ pub(crate) mod fault {
     pub(crate) const OTHER_UNCHECKED: u8 = 21;
     /// A slot that is not live is taken for an absent key without a second look at the cell.
     pub(crate) const GONE_UNCHECKED: u8 = 22;
+    /// A slot that is not live is looked at until the cell has changed.
+    pub(crate) const GONE_AGAIN: u8 = 28;
     /// Nothing found is believed without a second look at the directory.
     pub(crate) const MISS_UNCHECKED: u8 = 23;
     /// The directory is swung to segments that are not filled yet.
@@ -58,7 +60,11 @@ pub(crate) mod fault {
     pub(crate) const SPLIT_RELAXED: u8 = 25;
     /// A number is swung without Release.
     pub(crate) const SWING_RELAXED: u8 = 26;
-    /// An overflow is counted once it can be found by those who know of it only.
+    /// A removal moves the bucket's last entry into the hole.
+    pub(crate) const SHIFT_REMOVE: u8 = 29;
+    /// A cell that names the slot that it named before is taken for one that did not change in between.
+    pub(crate) const LIFE_UNCHECKED: u8 = 30;
+    /// Entries that pass a full bucket are not counted there.
     pub(crate) const OVERFLOW_UNCOUNTED: u8 = 27;
 }
 
@@ -74,14 +80,14 @@ pub(crate) enum Verdict<R> {
 
 /// Where a reader met a number, so that it can look there again.
 #[derive(Clone, Copy)]
-pub(crate) struct Spot {
+pub(crate) struct Sighting {
     root: (usize, u64),
     entry: (usize, u64),
     bucket: usize,
     lane: usize,
 }
 
-impl Spot {
+impl Sighting {
     /// Whether the segment is in the table. After an Acquire of anything that was stored since it was given up, it is found not to be.
     #[inline(always)]
     fn is_current(self, words: &Words) -> bool {
@@ -97,12 +103,17 @@ impl Spot {
     }
 }
 
+/// The stamp of whatever a number names, a slot or a group.
+#[inline(always)]
+pub(crate) fn stamp_of(words: &Words, named: u32) -> u64 {
+    // Acquire: what is looked at next is looked at after it, and the life that it tells of is one in which the number was named.
+    words.cell((named & !super::group::GROUP) as usize * GRANULE_WORDS).word(0).load(Ordering::Acquire)
+}
+
 /// Whether a slot, or a group, lives the life of that stamp.
 #[inline(always)]
-pub(crate) fn lives(words: &Words, id: u32, stamp: u64) -> bool {
-    let at = (id & !super::group::GROUP) as usize * GRANULE_WORDS;
-    // Acquire: the life that is read of is the one in which the number was looked at.
-    words.cell(at).word(0).load(Ordering::Acquire) == stamp
+pub(crate) fn lives(words: &Words, named: u32, stamp: u64) -> bool {
+    stamp & 1 == 1 && stamp_of(words, named) == stamp
 }
 
 /// No room: the memory is used up.
@@ -179,7 +190,7 @@ fn lanes_with(tag: u64, low: u64, tail: u64) -> u32 {
     // The uppermost bit of each byte that is 0, all of them gathered into one byte.
     let zero_bytes = |word: u64| !(((word & LOW) + LOW) | word | LOW);
     let gather = |bits: u64| ((bits >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u32;
-    gather(zero_bytes(low ^ pattern)) | (gather(zero_bytes(tail ^ pattern)) & 0xf) << 8
+    (gather(zero_bytes(low ^ pattern)) | gather(zero_bytes(tail ^ pattern)) << 8) & ((1 << LANES) - 1)
 }
 
 /// The second word of a bucket: four tags, how many entries passed it because it was full, and, in the first bucket, how many
@@ -235,7 +246,7 @@ impl<const FAULT: u8> Table<FAULT> {
         self,
         words: &Words,
         hash: u32,
-        mut judge: impl FnMut(u32, Spot) -> Verdict<R>,
+        mut judge: impl FnMut(u32, Sighting) -> Verdict<R>,
     ) -> Option<R> {
         loop {
             // Acquire, twice: pair with the Release of `Writer::swing_directory` and `link`; what the directory names is filled.
@@ -246,7 +257,7 @@ impl<const FAULT: u8> Table<FAULT> {
             let entry_at = Link::unpack(root).entry(hash);
             let entry = words.cell(entry_at).word(0).load(Ordering::Acquire);
             let bucket = Link::unpack(entry).at;
-            let mut spot = Spot { root: (self.root, root), entry: (entry_at, entry), bucket, lane: 0 };
+            let mut spot = Sighting { root: (self.root, root), entry: (entry_at, entry), bucket, lane: 0 };
             let found = Self::search(words, &mut spot, hash, &mut judge);
             if FAULT == fault::MISS_UNCHECKED && found.is_none() {
                 return None;
@@ -262,9 +273,9 @@ impl<const FAULT: u8> Table<FAULT> {
     #[inline(always)]
     fn search<R>(
         words: &Words,
-        spot: &mut Spot,
+        spot: &mut Sighting,
         hash: u32,
-        judge: &mut impl FnMut(u32, Spot) -> Verdict<R>,
+        judge: &mut impl FnMut(u32, Sighting) -> Verdict<R>,
     ) -> Option<R> {
         let segment = spot.bucket;
         let mut bucket = home_of(hash);
@@ -288,14 +299,15 @@ impl<const FAULT: u8> Table<FAULT> {
                         Verdict::Gone => (None, 0),
                     };
                     let now = number_at(words, spot.bucket, spot.lane);
-                    if now == id && stamp != 0 && lives(words, id, stamp) {
+                    let lives = || FAULT == fault::LIFE_UNCHECKED || lives(words, id, stamp);
+                    if now == id && stamp & 1 == 1 && lives() {
                         if hit.is_some() {
                             return hit;
                         }
                         break;
                     }
                     // Somebody has changed the cell, or it is no cell any more.
-                    if !spot.is_current(words) {
+                    if FAULT != fault::GONE_AGAIN && !spot.is_current(words) {
                         return None;
                     }
                     id = number_at(words, spot.bucket, spot.lane);
@@ -593,7 +605,14 @@ impl<const FAULT: u8> Writer<FAULT> {
             return false;
         };
         let at = segment + bucket * BUCKET_WORDS;
-        set_tag(words, at, lane, 0);
+        if FAULT == fault::SHIFT_REMOVE && lane + 1 < LANES {
+            let (last, tag) = (number_at(words, at, lane + 1), tag_of(hash));
+            set_tag(words, at, lane + 1, 0);
+            set_number(words, at, lane, last, Ordering::Release);
+            set_tag(words, at, lane, tag);
+        } else {
+            set_tag(words, at, lane, 0);
+        }
         // Release: who reads the 0 finds the tag gone; kept with the other stores of numbers.
         set_number(words, at, lane, 0, Ordering::Release);
         let mut passed = home_of(hash);
@@ -607,7 +626,7 @@ impl<const FAULT: u8> Writer<FAULT> {
         first.store(tail, Ordering::Release);
         let used = tail >> 48;
         // Looked at now and then only: halves that have become small become one.
-        if way.entry.depth > 0 && used < MERGE_AT && used % 32 == 0 {
+        if way.entry.depth > 0 && used < MERGE_AT && used.is_multiple_of(32) {
             self.merge(words, memory, hash, &way, &hash_of);
         }
         true

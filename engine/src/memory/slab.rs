@@ -129,7 +129,7 @@ impl Memory<'_> {
         let page = match self.slab.open[class] {
             0 => {
                 let page = self.arena.take(1)?;
-                // Stale readers may look at what is stored from here on.
+                // As in `take`, for a page that another shard may have used.
                 fence(Ordering::Release);
                 self.open(class, page, Head { used: 0, fresh: 0, free: 0, next: 0, previous: 0 });
                 page
@@ -185,6 +185,9 @@ impl Memory<'_> {
 
 impl Allocate for Memory<'_> {
     fn take(&mut self, words: usize) -> Option<usize> {
+        // What is stored into a page's head and a cell's first word comes after whatever ended the place's last use, also if that
+        // was another thread's doing.
+        fence(Ordering::Release);
         let at = match class_of(words) {
             Some(class) => self.take_cell(class)?,
             None => self.arena.take(words.div_ceil(PAGE_WORDS))? as usize * PAGE_WORDS,

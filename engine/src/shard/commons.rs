@@ -2,6 +2,7 @@
 
 use super::layout::{EntrySlot, NUMBER_MAX, Owner, at};
 use crate::Config;
+use crate::kernel::counts::Hides;
 use crate::kernel::origin::{ORIGIN_WORDS, OriginTable};
 use crate::kernel::table::Table;
 use crate::memory::{Arena, MemoryStats, PAGE_WORDS, Words};
@@ -112,33 +113,15 @@ impl Commons {
         self.words().word(self.root(shard) + OWN).store(entries, Ordering::Relaxed);
     }
 
-    fn hidden_word(&self) -> usize {
-        self.roots + (self.shard_mask + 1) * ROOT_WORDS
-    }
-
-    /// Whether any origin is hidden: if none is, a topic's members are its count.
+    /// Which origins are hidden, as counts see it.
     #[inline(always)]
-    pub(crate) fn hides_any(&self) -> bool {
-        // Acquire: pairs with the Release of `hide`.
-        self.words().word(self.hidden_word()).load(Ordering::Acquire) > 0
+    pub(crate) fn hides(&self) -> Hides<0> {
+        Hides::new(self.roots + (self.shard_mask + 1) * ROOT_WORDS)
     }
 
     /// Takes an origin's entries out of sight of every reader, or brings them back. Callers take turns.
     pub(crate) fn hide(&self, origin: u32, hidden: bool) {
-        let words = self.words();
-        if self.origins.is_hidden(words, origin) == hidden {
-            return;
-        }
-        let count = words.word(self.hidden_word());
-        let others = count.load(Ordering::Relaxed);
-        // Counted as long as it is hidden, so that no count misses it. Release: pairs with the Acquire of `hides_any`.
-        if hidden {
-            count.store(others + 1, Ordering::Release);
-            self.origins.hide(words, origin, true);
-        } else {
-            self.origins.hide(words, origin, false);
-            count.store(others - 1, Ordering::Release);
-        }
+        self.hides().hide(self.words(), self.origins, origin, hidden);
     }
 
     #[inline(always)]

@@ -314,16 +314,10 @@ impl InlineBytes {
     }
 }
 
-/// Words of a topic's record that change during its life.
+/// Words of a topic's record that change during its life, beside those of [`counts`](crate::kernel::counts).
 pub(crate) mod topic_word {
     /// First chunk of the member list; in the upper half the number of the writer's record.
     pub(crate) const HEAD: usize = 2;
-    /// Members, of every origin.
-    pub(crate) const MEMBERS: usize = 3;
-    /// The counts of other origins.
-    pub(crate) const COUNTS: usize = 4;
-    /// In the upper half, how often the counts were changed; odd while they are.
-    pub(crate) const CHANGES: usize = 5;
 }
 
 /// A copy of a topic's record. Its words that change are not to be believed.

@@ -1,7 +1,6 @@
 //! One shard: its topics and entries, the lane that orders this node's operations on them, and who listens.
 
 mod commons;
-mod counts;
 mod emit;
 mod layout;
 mod pins;
@@ -185,7 +184,7 @@ impl State {
     /// Entries of a topic that readers see.
     pub(crate) fn visible_count(&self, record: u32) -> usize {
         let topic = self.store.topics.get(record);
-        topic.len() - topic.others.hidden(&self.store.commons)
+        topic.len() - topic.others.hidden(self.store.words(), self.store.commons.origins)
     }
 
     /// The record of the topic of that name, if it has entries or listeners.

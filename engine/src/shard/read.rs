@@ -9,13 +9,14 @@
 use super::commons::{Commons, NameHash};
 use super::layout::{EntrySlot, TopicSlot, at, topic_word};
 use crate::entry::{EntryView, LOCAL};
+use crate::kernel::counts;
 use crate::kernel::group::{GROUP, Group};
 use crate::kernel::members::{Head, Walk, Walked};
 use crate::kernel::origin::Known;
 use crate::kernel::slot::{SLOT_WORDS, Slot};
-use crate::kernel::table::{Spot, Verdict};
+use crate::kernel::table::{Sighting, Verdict, stamp_of};
 use crate::memory::Words;
-use crate::sync::{Ordering, fence};
+use crate::sync::Ordering;
 use crate::{Entry, Topic};
 
 /// A topic as a reader found it: the place of its record and the stamp that it had.
@@ -160,7 +161,7 @@ impl<'a> Reader<'a> {
             // The slot, if it is one and its bytes lie in it; all else takes the longer way.
             let plain = entries.find(words, key_hash, |id, _| {
                 if id & GROUP != 0 {
-                    return Verdict::Hit(None, words.cell(at(id & !GROUP)).word(0).load(Ordering::Acquire));
+                    return Verdict::Hit(None, stamp_of(words, id));
                 }
                 if !Slot::<0>::read_into(words, at(id), &mut slot.0) {
                     return Verdict::Gone;
@@ -245,7 +246,7 @@ impl<'a> Reader<'a> {
     #[cold]
     fn judge_group(
         self,
-        (id, spot): (u32, Spot),
+        (id, spot): (u32, Sighting),
         topic: u32,
         key: &[u8],
         group: &mut Vec<Found>,
@@ -318,33 +319,15 @@ impl<'a> Reader<'a> {
     fn count_of(self, topic: FoundTopic) -> Option<usize> {
         /// Looks before the caller is told to take the lock.
         const LOOKS: u32 = 64;
-        let words = self.commons.words();
-        let record = words.cell(at(topic.id));
+        let Commons { origins, origins_max, .. } = *self.commons;
+        let (words, hides) = (self.commons.words(), self.commons.hides());
         for _ in 0..LOOKS {
-            // Acquire: pairs with the Release at the end of a change of the counts.
-            let changes = record.word(topic_word::CHANGES).load(Ordering::Acquire) >> 32;
-            let members = record.word(topic_word::MEMBERS).load(Ordering::Acquire);
-            if !self.commons.hides_any() {
-                return Some(if self.is_current(topic) { members as usize } else { 0 });
-            }
-            let counts = record.word(topic_word::COUNTS).load(Ordering::Relaxed);
-            let (place, len) = (at(counts as u32), (counts >> 32) as usize);
-            let mut hidden = 0;
-            // The length is that of the table of origins at the most, also if the record has become something else.
-            for index in 0..len.min(self.commons.origins_max as usize) {
-                let count = words.cell(place + index).word(0).load(Ordering::Relaxed);
-                if self.commons.origins.is_hidden(words, (count as u32).min(self.commons.origins_max - 1)) {
-                    hidden += count >> 32;
-                }
-            }
-            // Pairs with the Release fence after the changes became odd.
-            fence(Ordering::Acquire);
-            let again = record.word(topic_word::CHANGES).load(Ordering::Relaxed) >> 32;
+            let visible = counts::visible(words, at(topic.id), hides, origins, origins_max);
             if !self.is_current(topic) {
                 return Some(0);
             }
-            if changes & 1 == 0 && changes == again {
-                return Some(members.saturating_sub(hidden) as usize);
+            if let Some(visible) = visible {
+                return Some(visible as usize);
             }
         }
         None

@@ -4,7 +4,6 @@
 //! slot is published before anything names it, and freed after nothing does.
 
 use super::commons::{Commons, NameHash};
-use super::counts::OriginCounts;
 use super::layout::{Blob, Draft, EntrySlot, Owner, TopicSlot, at, blob_len, id, topic_word};
 use super::pins::{Kept, Pins};
 use super::read::Reader;
@@ -12,8 +11,10 @@ use super::records::Records;
 use super::topic::TopicRecord;
 use crate::Topic;
 use crate::entry::LOCAL;
+use crate::kernel::counts::{OriginCounts, set_members};
 use crate::kernel::group::{GROUP, Group};
 use crate::kernel::members::List;
+use crate::kernel::revise::{Leads, Spot};
 use crate::kernel::slot::{SLOT_WORDS, Slot};
 use crate::kernel::table::{Allocate, NoRoom, Verdict, Writer};
 use crate::memory::{Memory, Slab, Words};
@@ -288,22 +289,16 @@ impl Store {
             owner: fresh.owner,
         };
         let slot = publish(words, &mut memory, Self::next_stamp(stamps), &draft, fresh.key, fresh.meta)?;
-        if let Some(named) = held.named {
-            let joined = join_group(words, &mut memory, &mut self.entries, fresh.hash, named, slot, stamps);
-            if let Err(no_room) = joined {
-                let blob = peek(words, slot).blob();
-                free(words, &mut memory, slot, blob);
-                return Err(no_room);
-            }
-        } else {
-            self.entries.insert(words, fresh.hash, slot);
+        let mut leads = Leads { words, index: &mut self.entries, list: &mut topic.list };
+        let stamp = || Self::next_stamp(stamps);
+        if let Err(no_room) = leads.join(&mut memory, fresh.hash, held.named, slot, stamp) {
+            let blob = peek(words, slot).blob();
+            free(words, &mut memory, slot, blob);
+            return Err(no_room);
         }
-        topic.list.append(words, slot);
         let members = topic.len();
         if origin == LOCAL {
-            // Release: who finds the number finds the member.
-            let count = words.cell(at(topic.id)).word(topic_word::MEMBERS);
-            count.store(members as u64, Ordering::Release);
+            set_members(words, at(topic.id), members);
         } else {
             topic.others.change(words, at(topic.id), origin, true, members);
         }
@@ -350,87 +345,37 @@ impl Store {
         };
         let stamp = Self::next_stamp(&mut self.stamps);
         let new = publish(words, &mut memory, stamp, &draft, key, meta)?;
-        if !self.entries.swing(words, held.hash(), old, new)
-            && let Some(group) = self.group_of(held, old)
-        {
-            group.swing(self.commons.words(), old, new);
-        }
-        self.topics.get_mut(record).list.swing(self.commons.words(), held.position(), new);
-        self.free(old, held);
+        let Self { commons, slab, entries, topics, pins, .. } = self;
+        let (words, mut memory) = (commons.words(), Memory { arena: &commons.arena, slab });
+        let list = &mut topics.get_mut(record).list;
+        let spot = Spot { hash: held.hash(), position: held.position() };
+        Leads { words, index: entries, list }.swing(&mut memory, spot, old, new, |memory| {
+            free_or_keep(words, memory, pins, old, held);
+        });
         Ok(new)
-    }
-
-    /// The group that has a slot.
-    #[cold]
-    fn group_of(&self, held: &EntrySlot, slot: SlotId) -> Option<Group<0>> {
-        let words = self.words();
-        self.entries.table().find(words, held.hash(), |named, _| {
-            let group = Group::<0>::named(named);
-            let stamp = words.cell(at(named & !GROUP)).word(0).load(Ordering::Relaxed);
-            if named & GROUP != 0 && group.numbers(words).any(|member| member == slot) {
-                Verdict::Hit(group, stamp)
-            } else {
-                Verdict::Other(stamp)
-            }
-        })
     }
 
     /// Takes an entry out, of which `held` is a copy. Its topic stays until [`release_topic`](Self::release_topic).
     pub(crate) fn remove(&mut self, slot: SlotId, held: &EntrySlot, record: u32) {
-        let words = self.commons.words();
-        if !self.entries.remove(words, &mut memory!(self), held.hash(), slot, hash_of(words))
-            && let Some(group) = self.group_of(held, slot)
-        {
-            self.leave_group(group, slot, held.hash());
-        }
-        let words = self.commons.words();
-        let mut memory = memory!(self);
-        let stamps = &mut self.stamps;
-        let topic = self.topics.get_mut(record);
+        let Self { commons, slab, entries, topics, stamps, pins, .. } = self;
+        let words = commons.words();
+        let mut memory = Memory { arena: &commons.arena, slab };
+        let topic = topics.get_mut(record);
         let head = topic.head();
-        topic.list.remove(words, &mut memory, head, held.position(), || Self::next_stamp(stamps));
+        let spot = Spot { hash: held.hash(), position: held.position() };
+        let mut leads = Leads { words, index: entries, list: &mut topic.list };
+        let stamp = || Self::next_stamp(stamps);
+        leads.leave(&mut memory, head, spot, slot, hash_of(words), stamp, |memory| {
+            free_or_keep(words, memory, pins, slot, held);
+        });
         let members = topic.len();
         let origin = held.origin();
         if origin == LOCAL {
-            let count = words.cell(at(topic.id)).word(topic_word::MEMBERS);
-            count.store(members as u64, Ordering::Release);
+            set_members(words, at(topic.id), members);
         } else {
             topic.others.change(words, at(topic.id), origin, false, members);
         }
         self.len -= 1;
-        self.free(slot, held);
-    }
-
-    /// Takes a slot out of its group: a group of one becomes a slot again, and one of holes a smaller one.
-    #[cold]
-    fn leave_group(&mut self, group: Group<0>, slot: SlotId, hash: u32) {
-        let words = self.commons.words();
-        let mut memory = memory!(self);
-        group.remove(words, slot);
-        let mut left = group.numbers(words);
-        match (left.next(), left.next()) {
-            (Some(last), None) => {
-                self.entries.swing(words, hash, group.id(), last);
-                group.free(words, &mut memory);
-            }
-            _ if group.is_sparse(words) => {
-                let numbers: Vec<u32> = group.numbers(words).collect();
-                let stamp = Self::next_stamp(&mut self.stamps);
-                // Without memory it stays as it is.
-                if let Ok(dense) = Group::<0>::make(words, &mut memory, hash, &numbers, stamp) {
-                    self.entries.swing(words, hash, group.id(), dense.id());
-                    group.free(words, &mut memory);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn free(&mut self, slot: SlotId, held: &EntrySlot) {
-        if self.pins.keep(Kept::Slot(slot)) {
-            return;
-        }
-        free(self.commons.words(), &mut memory!(self), slot, held.blob());
     }
 
     /// From now on, slots and topics that are there stay readable, also when they are gone, until [`unpin`](Self::unpin).
@@ -498,28 +443,9 @@ fn free(words: &Words, memory: &mut Memory<'_>, slot: SlotId, blob: Option<Blob>
     memory.give(at(slot), SLOT_WORDS);
 }
 
-/// Adds a slot to what the table has under its key: a slot becomes a group of two, and a full group a larger one.
-fn join_group(
-    words: &Words,
-    memory: &mut Memory<'_>,
-    entries: &mut Writer<0>,
-    hash: u32,
-    named: u32,
-    slot: SlotId,
-    stamps: &mut u64,
-) -> Result<(), NoRoom> {
-    if named & GROUP == 0 {
-        let group = Group::<0>::make(words, memory, hash, &[named, slot], Store::next_stamp(stamps))?;
-        entries.swing(words, hash, named, group.id());
-        return Ok(());
+/// Frees a slot that nothing names any more, or keeps it for those who read it outside the lock.
+fn free_or_keep(words: &Words, memory: &mut Memory<'_>, pins: &mut Pins, slot: SlotId, held: &EntrySlot) {
+    if !pins.keep(Kept::Slot(slot)) {
+        free(words, memory, slot, held.blob());
     }
-    let group = Group::<0>::named(named);
-    if group.push(words, slot) {
-        return Ok(());
-    }
-    let numbers: Vec<u32> = group.numbers(words).chain([slot]).collect();
-    let larger = Group::<0>::make(words, memory, hash, &numbers, Store::next_stamp(stamps))?;
-    entries.swing(words, hash, named, larger.id());
-    group.free(words, memory);
-    Ok(())
 }

@@ -1,9 +1,9 @@
 //! A topic, as its shard's writer knows it: its members, how many each origin has, and who listens.
 
 use super::commons::NameHash;
-use super::counts::OriginCounts;
 use crate::Topic;
 use crate::inbox::Inbox;
+use crate::kernel::counts::OriginCounts;
 use crate::kernel::members::{Head, List};
 use crate::shard::layout::{at, topic_word};
 use crate::sync::Arc;
@@ -18,7 +18,7 @@ pub(crate) struct TopicRecord {
     pub(crate) stamp: u64,
     pub(crate) list: List<0>,
     /// Members of other origins than this node.
-    pub(crate) others: OriginCounts,
+    pub(crate) others: OriginCounts<0>,
     /// Members that subscribers were told of: their last event was a join or an update, or would have been.
     pub(crate) told: usize,
     pub(crate) listeners: Vec<Arc<Inbox>>,
