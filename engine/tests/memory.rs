@@ -11,6 +11,8 @@ use common::{drain, life};
 use headcount::{Config, EventKind, Filter, NodeId, NodeState};
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
+use std::io::Write;
+use std::time::Instant;
 
 thread_local! {
     static HELD: Cell<isize> = const { Cell::new(0) };
@@ -76,22 +78,64 @@ fn st20_ten_thousand_restarts_of_one_node_leave_memory_where_it_was() {
     let on_b = b.tracker.session();
     on_b.track("room", "bob", "").unwrap();
     let mut events = b.tracker.subscribe(Filter::all());
+    let mut arena = Vec::new();
     stays_put(100, 10_000, 1024, |round| {
-        let a = Peer::living(1, round + 1, 1);
-        let session = a.tracker.session();
-        for key in ["x", "y", "z"] {
-            session.track("room", key, "meta").unwrap();
-        }
-        session.track(format!("topic:{round}"), "key", "meta").unwrap();
-        b.pull(&a);
-        if round % 3 == 0 {
-            b.replica.origin_state(NodeId(1), NodeState::Down);
-        }
-        b.replica.maintain(usize::MAX);
+        restart(&b, round);
         drop(drain(&mut events));
+        if round == 99 || round == 9_999 {
+            arena.push(b.tracker.stats().memory_used_bytes);
+        }
     });
+    assert_eq!(arena[0], arena[1], "bytes of the arena, after a hundred restarts and in the end");
     let stats = b.tracker.stats();
     assert_eq!((stats.origins_purging, stats.nodes_remote, stats.entries), (0, 1, 5));
+}
+
+/// The next life of node 1, with some entries, takes the place of the one before; every third one dies first.
+fn restart(b: &Peer, round: u32) {
+    let a = Peer::living(1, round + 1, 1);
+    let session = a.tracker.session();
+    for key in ["x", "y", "z"] {
+        session.track("room", key, "meta").unwrap();
+    }
+    session.track(format!("topic:{round}"), "key", "meta").unwrap();
+    b.pull(&a);
+    if round % 3 == 0 {
+        b.replica.origin_state(NodeId(1), NodeState::Down);
+    }
+    b.replica.maintain(usize::MAX);
+}
+
+/// A measurement, for people: `cargo test --release -p headcount --test memory -- --ignored --nocapture`.
+#[test]
+#[ignore = "it measures time, which fails nothing"]
+fn st20_reads_before_and_after_ten_thousand_restarts() {
+    const READS: u32 = 200_000;
+    let b = Peer::new(2, 4);
+    let session = b.tracker.session();
+    let keys: Vec<String> = (0..10_000).map(|at| format!("key:{at}")).collect();
+    session.track_many(keys.iter().map(|key| ("room", key, "meta"))).unwrap();
+    let nanoseconds = || {
+        // The best of some, since others use the machine.
+        let once = || {
+            let started = Instant::now();
+            let found: usize =
+                keys.iter().cycle().take(READS as usize).map(|key| b.tracker.read("room", key, |_| ())).sum();
+            assert_eq!(found, READS as usize);
+            started.elapsed().as_nanos() / u128::from(READS)
+        };
+        (0..9).map(|_| once()).min().unwrap_or_default()
+    };
+    (0..100).for_each(|round| restart(&b, round));
+    let before = nanoseconds();
+    (100..10_000).for_each(|round| restart(&b, round));
+    let after = nanoseconds();
+    let mut out = std::io::stdout();
+    writeln!(
+        out,
+        "a read took {before} ns before and takes {after} ns after 10,000 restarts of another node"
+    )
+    .unwrap();
 }
 
 #[test]

@@ -104,7 +104,7 @@ mod imp {
 
     type Page = Box<[OnceLock<AtomicU64>]>;
 
-    /// Words that follow each other.
+    /// Up to [`PAGE_WORDS`] words that follow each other.
     #[derive(Clone, Copy)]
     pub(crate) struct Cell<'a> {
         words: &'a Words,
@@ -114,6 +114,7 @@ mod imp {
     impl<'a> Cell<'a> {
         /// One of the words.
         pub(crate) fn word(self, index: usize) -> &'a AtomicU64 {
+            assert!(index < PAGE_WORDS, "a cell is a page at the most");
             self.words.word(self.at + index)
         }
     }

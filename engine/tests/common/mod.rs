@@ -3,6 +3,7 @@
 
 pub(crate) mod peer;
 pub(crate) mod replay;
+pub(crate) mod stamped;
 
 use headcount::{Config, Entry, EntryRef, Event, EventKind, Incarnation, NodeId, Subscription, Tracker};
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@ mod lists;
 mod overflow;
 mod ownership;
 mod readers;
+mod same_key;
 mod sessions;
 mod shutdown;
 mod track;
