@@ -6,7 +6,7 @@
 use super::Breach;
 use headcount::{Entry, EntryRef, EventKind, Incarnation, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
 /// A process: one run of a node from its start to its end. It lives one life, or several if it has to jump above another.
 pub(crate) type ProcessId = usize;
@@ -27,8 +27,14 @@ pub(crate) struct Version {
 
 impl Version {
     fn digest(&self, dot: u64) -> u64 {
-        let seeded = xxh3_64_with_seed(&self.topic, self.birth);
-        xxh3_64_with_seed(&self.meta, xxh3_64_with_seed(&self.key, seeded) ^ dot)
+        let content = xxh3_64_with_seed(&self.meta, xxh3_64_with_seed(&self.key, xxh3_64(&self.topic)));
+        // The finalizer of SplitMix64.
+        let mix = |number: u64| {
+            let z = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        };
+        mix(content ^ mix(self.birth.wrapping_add(0x9e37_79b9_7f4a_7c15) ^ mix(dot)))
     }
 
     pub(crate) fn is(&self, topic: &[u8], key: &[u8], meta: &[u8]) -> bool {
