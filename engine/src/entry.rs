@@ -291,7 +291,7 @@ impl<'a> EntryView<'a> {
     }
 
     /// A copy to keep, of an entry of that topic.
-    pub(crate) fn to_entry_of(&self, topic: &Topic) -> Entry {
+    pub(crate) fn to_entry_of(self, topic: &Topic) -> Entry {
         Entry::new(self.facts(), topic.clone(), self.key, self.meta)
     }
 }

@@ -100,7 +100,7 @@ fn restart(b: &Peer, round: u32) {
     }
     session.track(format!("topic:{round}"), "key", "meta").unwrap();
     b.pull(&a);
-    if round % 3 == 0 {
+    if round.is_multiple_of(3) {
         b.replica.origin_state(NodeId(1), NodeState::Down);
     }
     b.replica.maintain(usize::MAX);
