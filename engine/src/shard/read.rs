@@ -1,7 +1,7 @@
 //! Reads: no lock, no line written that others read, from any thread.
 //!
-//! A read resolves the topic's name to its record, searches the table of entries (or walks the list of members), copies slots, and
-//! looks at the end whether the record still is that topic's. Each step says itself when it was overtaken by a writer and is
+//! `get` searches the table of entries by the hash of topic and key, and compares both: the topic's name in the record that the slot
+//! names. `list` and `count` look the topic up by its name, and at the end whether its record still is that topic's. Each step says itself when it was overtaken by a writer and is
 //! done again then; that a writer got on is what made it so, so readers as a whole never stand still, and a writer that the
 //! system has put to sleep in the middle of a change holds no reader up. (But for one: who reads while this node's identity is being
 //! changed, once when it joins a cluster, waits for the three stores of that.)
@@ -16,7 +16,7 @@ use crate::kernel::origin::Known;
 use crate::kernel::slot::{SLOT_WORDS, Slot};
 use crate::kernel::table::{Sighting, Verdict, stamp_of};
 use crate::memory::Words;
-use crate::sync::Ordering;
+use crate::sync::{Ordering, fence};
 use crate::{Entry, Topic};
 
 /// A topic as a reader found it: the place of its record and the stamp that it had.
@@ -24,6 +24,16 @@ use crate::{Entry, Topic};
 pub(crate) struct FoundTopic {
     pub(crate) id: u32,
     stamp: u64,
+}
+
+/// What a reader looks for: a key in a topic.
+struct Sought<'a> {
+    name: &'a [u8],
+    /// The second word of the topic's record.
+    form: u64,
+    key: &'a [u8],
+    /// The hash of both.
+    hash: u32,
 }
 
 /// A slot as a reader copied it, with its bytes if they lie outside, and whose it is.
@@ -128,14 +138,29 @@ impl<'a> Reader<'a> {
         Slot::<0>::still(words, at(id), found.slot.0[0])
     }
 
-    fn judge(self, id: u32, topic: u32, key: &[u8], found: &mut Found) -> Verdict<()> {
+    fn judge(self, id: u32, sought: &Sought<'_>, found: &mut Found) -> Verdict<()> {
         if !self.copy(id, found) {
             return Verdict::Gone;
         }
-        let is_key =
-            found.slot.topic() == topic && found.bytes(found.slot.inline_bytes().as_slice()).0 == key;
         let stamp = found.slot.0[0];
-        if is_key { Verdict::Hit((), stamp) } else { Verdict::Other(stamp) }
+        let is_key = found.slot.hash() == sought.hash
+            && found.bytes(found.slot.inline_bytes().as_slice()).0 == sought.key;
+        self.judge_topic(is_key, found.slot.topic(), sought, stamp)
+    }
+
+    /// Judges a slot, of that life, by the topic that it names, if its key is the one. The topic's record is not used for anything
+    /// else while the slot lives, so a slot that lives the same life afterwards was of the topic whose name was read.
+    #[inline(always)]
+    fn judge_topic(self, is_key: bool, topic: u32, sought: &Sought<'_>, stamp: u64) -> Verdict<()> {
+        if !is_key {
+            return Verdict::Other(stamp);
+        }
+        let words = self.commons.words();
+        let is_topic = words.cell(at(topic)).word(1).load(Ordering::Relaxed) == sought.form
+            && is_name(words, topic, sought.name);
+        // The words of the name are read before the slot's stamp is looked at again.
+        fence(Ordering::Acquire);
+        if is_topic { Verdict::Hit((), stamp) } else { Verdict::Other(stamp) }
     }
 
     /// Runs `visit` on every visible entry with this key, oldest here first; returns how many there were.
@@ -148,18 +173,17 @@ impl<'a> Reader<'a> {
         mut visit: impl FnMut(&EntryView<'_>),
     ) -> usize {
         let words = self.commons.words();
-        let key_hash = self.commons.hash_key(hash, key);
+        let sought = Sought {
+            name,
+            form: TopicSlot::form(hash.short(), self.shard, name),
+            key,
+            hash: self.commons.hash_key(hash, key),
+        };
         let entries = self.commons.entries(self.shard);
-        // The slot is on its way while the topic is looked for.
-        entries.prefetch_slots(words, key_hash);
         let mut slot = EntrySlot([0; SLOT_WORDS]);
         loop {
-            let Some(topic) = self.topic(name, hash) else {
-                return 0;
-            };
-            let form = EntrySlot::topic_and_hash(topic.id, key_hash);
             // The slot, if it is one and its bytes lie in it; all else takes the longer way.
-            let plain = entries.find(words, key_hash, |id, _| {
+            let plain = entries.find(words, sought.hash, |id, _| {
                 if id & GROUP != 0 {
                     return Verdict::Hit(None, stamp_of(words, id));
                 }
@@ -167,22 +191,20 @@ impl<'a> Reader<'a> {
                     return Verdict::Gone;
                 }
                 let stamp = slot.0[0];
-                if slot.0[1] != form {
-                    Verdict::Other(stamp)
-                } else if slot.is_long() {
-                    Verdict::Hit(None, stamp)
-                } else if slot.inline_bytes().as_slice()[..slot.lens().0] == *key {
-                    Verdict::Hit(Some(id), stamp)
-                } else {
-                    Verdict::Other(stamp)
+                if slot.is_long() {
+                    return Verdict::Hit(None, stamp);
+                }
+                let is_key =
+                    slot.hash() == sought.hash && slot.inline_bytes().as_slice()[..slot.lens().0] == *key;
+                match self.judge_topic(is_key, slot.topic(), &sought, stamp) {
+                    Verdict::Hit((), stamp) => Verdict::Hit(Some(id), stamp),
+                    Verdict::Other(stamp) => Verdict::Other(stamp),
+                    Verdict::Gone => Verdict::Gone,
                 }
             });
-            if !self.is_current(topic) {
-                continue;
-            }
             let id = match plain {
                 None => return 0,
-                Some(None) => return self.find_any(name, hash, (key, key_hash), &mut visit),
+                Some(None) => return self.find_any(&sought, &mut visit),
                 Some(Some(id)) => id,
             };
             let origin = slot.origin().min(self.commons.origins_max - 1);
@@ -204,42 +226,27 @@ impl<'a> Reader<'a> {
 
     /// As [`find`](Self::find), for whatever there may be under a key.
     #[inline(never)]
-    fn find_any(
-        self,
-        name: &[u8],
-        hash: NameHash,
-        (key, key_hash): (&[u8], u32),
-        visit: &mut impl FnMut(&EntryView<'_>),
-    ) -> usize {
-        let words = self.commons.words();
+    fn find_any(self, sought: &Sought<'_>, visit: &mut impl FnMut(&EntryView<'_>)) -> usize {
         let mut found = Found::empty(self.commons);
         let mut group = Vec::new();
-        loop {
-            let Some(topic) = self.topic(name, hash) else {
-                return 0;
-            };
-            let is_group = self.commons.entries(self.shard).find(words, key_hash, |id, spot| {
-                if id & GROUP == 0 {
-                    match self.judge(id, topic.id, key, &mut found) {
-                        Verdict::Hit((), stamp) => Verdict::Hit(false, stamp),
-                        Verdict::Other(stamp) => Verdict::Other(stamp),
-                        Verdict::Gone => Verdict::Gone,
-                    }
-                } else {
-                    self.judge_group((id, spot), topic.id, key, &mut group)
+        let is_group =
+            self.commons.entries(self.shard).find(self.commons.words(), sought.hash, |id, spot| {
+                if id & GROUP != 0 {
+                    return self.judge_group((id, spot), sought, &mut group);
+                }
+                match self.judge(id, sought, &mut found) {
+                    Verdict::Hit((), stamp) => Verdict::Hit(false, stamp),
+                    Verdict::Other(stamp) => Verdict::Other(stamp),
+                    Verdict::Gone => Verdict::Gone,
                 }
             });
-            if !self.is_current(topic) {
-                continue;
+        match is_group {
+            None => 0,
+            Some(false) => usize::from(self.show(sought.name, &found, visit)),
+            Some(true) => {
+                group.sort_by_key(|found: &Found| found.slot.position());
+                group.iter().filter(|found| self.show(sought.name, found, visit)).count()
             }
-            return match is_group {
-                None => 0,
-                Some(false) => usize::from(self.show(name, &found, visit)),
-                Some(true) => {
-                    group.sort_by_key(|found: &Found| found.slot.position());
-                    group.iter().filter(|found| self.show(name, found, visit)).count()
-                }
-            };
         }
     }
 
@@ -247,15 +254,14 @@ impl<'a> Reader<'a> {
     fn judge_group(
         self,
         (id, spot): (u32, Sighting),
-        topic: u32,
-        key: &[u8],
+        sought: &Sought<'_>,
         group: &mut Vec<Found>,
     ) -> Verdict<bool> {
         group.clear();
         let words = self.commons.words();
         let judge = |id| {
             let mut one = Found::empty(self.commons);
-            match self.judge(id, topic, key, &mut one) {
+            match self.judge(id, sought, &mut one) {
                 Verdict::Hit((), stamp) => Verdict::Hit(one, stamp),
                 Verdict::Other(stamp) => Verdict::Other(stamp),
                 Verdict::Gone => Verdict::Gone,
@@ -411,7 +417,7 @@ impl<'a> Entries<'a> {
 
 /// Whether the name in a topic's record of that length is `name`.
 #[inline(always)]
-fn is_name(words: &Words, id: u32, name: &[u8]) -> bool {
+pub(super) fn is_name(words: &Words, id: u32, name: &[u8]) -> bool {
     if TopicSlot::blob_len(name) > 0 {
         return is_long_name(words, id, name);
     }

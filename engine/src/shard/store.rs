@@ -6,7 +6,7 @@
 use super::commons::{Commons, NameHash};
 use super::layout::{Blob, Draft, EntrySlot, Owner, TopicSlot, at, blob_len, id, topic_word};
 use super::pins::{Kept, Pins};
-use super::read::Reader;
+use super::read::{Reader, is_name};
 use super::records::Records;
 use super::topic::TopicRecord;
 use crate::Topic;
@@ -220,10 +220,31 @@ impl Store {
 
     /// What there is under a key of a topic, and the slot of `owner` among it.
     pub(crate) fn held(&self, record: u32, hash: u32, key: &[u8], owner: Owner) -> Held {
-        let words = self.words();
         let topic = self.topics.get(record).id;
-        let form = EntrySlot::topic_and_hash(topic, hash);
-        let is_key = |slot: &EntrySlot| slot.0[1] == form && key_is(words, slot, key);
+        self.held_where(hash, key, owner, |id| id == topic)
+    }
+
+    /// As [`held`](Self::held), of a topic that need not be looked up first.
+    #[inline]
+    pub(crate) fn held_by_name(
+        &self,
+        topic: &[u8],
+        name: NameHash,
+        (key, hash): (&[u8], u32),
+        owner: Owner,
+    ) -> Held {
+        let words = self.words();
+        let form = TopicSlot::form(name.short(), self.index, topic);
+        self.held_where(hash, key, owner, |id| {
+            words.cell(at(id)).word(1).load(Ordering::Relaxed) == form && is_name(words, id, topic)
+        })
+    }
+
+    #[inline(always)]
+    fn held_where(&self, hash: u32, key: &[u8], owner: Owner, is_topic: impl Fn(u32) -> bool) -> Held {
+        let words = self.words();
+        let is_key =
+            |slot: &EntrySlot| slot.hash() == hash && key_is(words, slot, key) && is_topic(slot.topic());
         let stamp_of = |named: u32| words.cell(at(named & !GROUP)).word(0).load(Ordering::Relaxed);
         let found = self.entries.table().find(words, hash, |named, _| {
             if named & GROUP == 0 {

@@ -128,8 +128,7 @@ impl State {
         name: NameHash,
         (key, hash): (&[u8], u32),
     ) -> Option<SlotId> {
-        let record = self.find_topic(topic, name)?;
-        self.store.held(record, hash, key, Owner::Session(session)).own
+        self.store.held_by_name(topic, name, (key, hash), Owner::Session(session)).own
     }
 
     /// Whether a slot is this session's entry, here and now. What a session remembers may be others' by now, or be kept for a reader
@@ -203,11 +202,10 @@ impl State {
         if self.closed {
             return Err(Error::Shutdown);
         }
-        let record = self.find_topic(joining.topic, joining.name).ok_or(Error::NotTracked)?;
-        let owner = Owner::Session(session);
-        let held = self.store.held(record, joining.key_hash, joining.key, owner);
-        let slot = held.own.ok_or(Error::NotTracked)?;
+        let key = (joining.key, joining.key_hash);
+        let slot = self.find_own(session, joining.topic, joining.name, key).ok_or(Error::NotTracked)?;
         let old = self.store.slot(slot);
+        let record = self.store.record_of(&old);
         if expected.is_some_and(|expected| expected != old.clock()) {
             return Ok(None);
         }

@@ -13,5 +13,6 @@ mod readers;
 mod same_key;
 mod sessions;
 mod shutdown;
+mod storage;
 mod track;
 mod update;
