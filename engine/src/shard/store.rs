@@ -167,17 +167,7 @@ impl Store {
         let words = self.commons.words();
         let mut memory = memory!(self);
         self.names.reserve(words, &mut memory, hash.short(), hash_of(words))?;
-        let long = TopicSlot::blob_len(name);
-        let blob = match long {
-            0 => None,
-            len => Some(memory.take(len.div_ceil(8)).ok_or(NoRoom)?),
-        };
-        let Some(place) = memory.take(SLOT_WORDS) else {
-            if let Some(blob) = blob {
-                memory.give(blob, long.div_ceil(8));
-            }
-            return Err(NoRoom);
-        };
+        let (place, blob) = take_slot(&mut memory, TopicSlot::blob_len(name))?;
         let stamp = Self::next_stamp(&mut self.stamps);
         let record = self.topics.insert(TopicRecord {
             name: Topic::from(name),
@@ -430,6 +420,23 @@ impl Store {
     }
 }
 
+/// A place for a slot, and one for so many bytes that do not fit it, if there are any.
+fn take_slot(memory: &mut Memory<'_>, outside: usize) -> Result<(usize, Option<usize>), NoRoom> {
+    let blob = match outside {
+        0 => None,
+        len => Some(memory.take(len.div_ceil(8)).ok_or(NoRoom)?),
+    };
+    match (memory.take(SLOT_WORDS), blob) {
+        (Some(place), blob) => Ok((place, blob)),
+        (None, blob) => {
+            if let Some(blob) = blob {
+                memory.give(blob, outside.div_ceil(8));
+            }
+            Err(NoRoom)
+        }
+    }
+}
+
 /// Fills and publishes a slot.
 fn publish(
     words: &Words,
@@ -439,18 +446,7 @@ fn publish(
     key: &[u8],
     meta: &[u8],
 ) -> Result<SlotId, NoRoom> {
-    let long = blob_len(key, meta);
-    // A meta of no bytes beside a key that is too long for the slot has no place of its own.
-    let blob = match long {
-        0 => None,
-        len => Some(memory.take(len.div_ceil(8)).ok_or(NoRoom)?),
-    };
-    let Some(place) = memory.take(SLOT_WORDS) else {
-        if let Some(blob) = blob {
-            memory.give(blob, long.div_ceil(8));
-        }
-        return Err(NoRoom);
-    };
+    let (place, blob) = take_slot(memory, blob_len(key, meta))?;
     Slot::<0>::publish(words, place, &EntrySlot::pack(words, stamp, draft, key, meta, blob).0);
     Ok(id(place))
 }
