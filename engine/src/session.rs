@@ -160,8 +160,8 @@ impl Session {
     /// Gives an entry of this session a new meta: one `Update` event, a new ref, and no moment without the entry.
     ///
     /// # Errors
-    /// [`Error::NotTracked`] if this session does not have that key there; [`Error::TooLong`], [`Error::Shutdown`].
-    /// Nothing has changed then.
+    /// [`Error::NotTracked`] if this session does not have that key there; [`Error::TooLong`], [`Error::Shutdown`], and
+    /// [`Error::Full`] if there is no memory for the new version. Nothing has changed then.
     pub fn update(
         &self,
         topic: impl AsRef<[u8]>,

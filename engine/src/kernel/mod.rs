@@ -1,7 +1,7 @@
 //! The concurrent parts, small enough for a model checker.
 //!
-//! A kernel imports nothing but [`crate::sync`], so that `loom_tests` compiles these very files against loom: what the
-//! engine runs is what the models checked. Each takes a `const FAULT` that is 0 in the engine; the other values plant
+//! A kernel imports nothing but [`crate::sync`] and the words of [`crate::memory`], so that `loom_tests` compiles these very
+//! files against loom: what the engine runs is what the models checked. Each takes a `const FAULT` that is 0 in the engine; the other values plant
 //! one named bug each, and the models assert that loom finds it.
 
 pub(crate) mod bell;
