@@ -226,8 +226,8 @@ impl Session {
             let (shard, mut state) = self.lock(joining.name, joining.key_hash);
             let updated = state.update(self.id.0, &joining, expected, wakes);
             self.tracker.finish(shard, state, wakes);
-            Ok(updated?.map(|(new, dot)| {
-                owned.moved(new, self.is_own());
+            Ok(updated?.map(|(old, new, dot)| {
+                owned.moved(old, new, self.is_own());
                 dot
             }))
         })
@@ -249,7 +249,7 @@ impl Session {
             let found = state.find_own(self.id.0, topic, name, (key, key_hash));
             if let Some(slot) = found {
                 state.untrack(slot, wakes);
-                owned.removed(1, self.is_own());
+                owned.removed(&[slot], self.is_own());
             }
             self.tracker.finish(shard, state, wakes);
             Ok(found.is_some())
@@ -279,9 +279,9 @@ impl Session {
                 slots.retain(|&slot| self.tracker.commons.topic_of(slot) == topic);
                 slots
             };
-            let count = self.leave(slots, wakes);
-            owned.removed(count, self.is_own());
-            Ok(count)
+            let left = self.leave(slots, wakes);
+            owned.removed(&left, self.is_own());
+            Ok(left.len())
         })
     }
 
@@ -295,7 +295,7 @@ impl Session {
             if self.tracker.is_shutdown() {
                 return Err(Error::Shutdown);
             }
-            Ok(self.leave(owned.take(), wakes))
+            Ok(self.leave(owned.take(), wakes).len())
         })
     }
 
@@ -350,9 +350,9 @@ impl Session {
         |slot| self.tracker.commons.is_owned_by(slot, self.id.0)
     }
 
-    /// Takes those entries out that are this session's, a few for each time that a shard is locked; returns how many.
-    fn leave(&self, slots: Vec<SlotId>, wakes: &mut Wakes) -> usize {
-        let mut left = 0;
+    /// Takes those entries out that are this session's, a few for each time that a shard is locked; returns their slots.
+    fn leave(&self, slots: Vec<SlotId>, wakes: &mut Wakes) -> Vec<SlotId> {
+        let mut left = Vec::with_capacity(slots.len());
         let commons = &self.tracker.commons;
         let mut places: Vec<(u16, SlotId)> =
             slots.into_iter().map(|slot| (commons.shard_of_slot(slot), slot)).collect();
@@ -364,7 +364,7 @@ impl Session {
                 for &(_, slot) in part {
                     if state.is_own(self.id.0, slot) {
                         state.untrack(slot, wakes);
-                        left += 1;
+                        left.push(slot);
                     }
                 }
                 self.tracker.finish(shard, state, wakes);
@@ -377,7 +377,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         let slots = self.owned.lock().take();
-        self.tracker.waking(|wakes| self.leave(slots, wakes));
+        self.tracker.waking(|wakes| drop(self.leave(slots, wakes)));
         self.tracker.session_ended();
     }
 }

@@ -190,7 +190,7 @@ impl State {
         Ok((slot, self.dot(clock)))
     }
 
-    /// Gives an own entry a new version; returns its slot and the new ref. `expected`: only if its version is still
+    /// Gives an own entry a new version; returns the old slot, the new one and the new ref. `expected`: only if its version is still
     /// this clock; otherwise `Ok(None)`.
     pub(crate) fn update(
         &mut self,
@@ -198,7 +198,7 @@ impl State {
         joining: &Joining<'_>,
         expected: Option<u64>,
         wakes: &mut Wakes,
-    ) -> Result<Option<(SlotId, EntryRef)>, Error> {
+    ) -> Result<Option<(SlotId, SlotId, EntryRef)>, Error> {
         if self.closed {
             return Err(Error::Shutdown);
         }
@@ -226,7 +226,7 @@ impl State {
         self.lane.dots.remove(old.clock());
         self.lane.dots.insert(clock, new);
         self.counters.updated += 1;
-        Ok(Some((new, self.dot(clock))))
+        Ok(Some((slot, new, self.dot(clock))))
     }
 
     /// Takes an own entry out.
