@@ -458,9 +458,7 @@ impl Inner {
                         }
                         slots
                     };
-                    snapshot.extend(
-                        shard.pinned(connect, |commons, slots| Entries::new(commons).read_all(slots)),
-                    );
+                    snapshot.extend(shard.entries(connect));
                 }
             }
             Scope::Nothing => {}
@@ -482,8 +480,7 @@ impl Inner {
             state.connect(topic, name, inbox, with_snapshot.then_some(&mut slots));
             slots
         };
-        let read = |commons: &Commons, slots| Entries::new(commons).read_all(slots);
-        snapshot.extend(self.shard_of(name).pinned(connect, read));
+        snapshot.extend(self.shard_of(name).entries(connect));
     }
 
     /// A new snapshot for a connected queue; drops from it what the snapshot has.
@@ -506,8 +503,7 @@ impl Inner {
                         slots
                     };
                     let shard = &self.shards[usize::from(group[0].0)];
-                    snapshot
-                        .extend(shard.pinned(again, |commons, slots| Entries::new(commons).read_all(slots)));
+                    snapshot.extend(shard.entries(again));
                 }
             }
             Scope::All => {
@@ -518,8 +514,7 @@ impl Inner {
                         state.add_all_told_slots(&mut slots);
                         slots
                     };
-                    snapshot
-                        .extend(shard.pinned(choose, |commons, slots| Entries::new(commons).read_all(slots)));
+                    snapshot.extend(shard.entries(choose));
                 }
             }
             Scope::Nothing => {}

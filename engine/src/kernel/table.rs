@@ -215,23 +215,28 @@ impl<const FAULT: u8> Table<FAULT> {
     /// Fetches the home bucket of a hash ahead of a search.
     #[inline(always)]
     pub(crate) fn prefetch(self, words: &Words, hash: u32) {
-        let root = words.cell(self.root).word(0).load(Ordering::Acquire);
-        if root != 0 {
-            let entry = words.cell(Link::unpack(root).entry(hash)).word(0).load(Ordering::Acquire);
-            words.prefetch(Link::unpack(entry).at + home_of(hash) * BUCKET_WORDS);
+        if let Some(bucket) = self.home(words, hash) {
+            words.prefetch(bucket);
         }
+    }
+
+    /// The home bucket of a hash, for who only asks for lines: it may be stale.
+    #[inline(always)]
+    fn home(self, words: &Words, hash: u32) -> Option<usize> {
+        let root = words.cell(self.root).word(0).load(Ordering::Acquire);
+        (root != 0).then(|| {
+            let entry = words.cell(Link::unpack(root).entry(hash)).word(0).load(Ordering::Acquire);
+            Link::unpack(entry).at + home_of(hash) * BUCKET_WORDS
+        })
     }
 
     /// Fetches the slots in the home bucket of a hash that may be the ones sought, ahead of a search. What it looks at may be stale: it
     /// only asks.
     #[inline(always)]
     pub(crate) fn prefetch_slots(self, words: &Words, hash: u32) {
-        let root = words.cell(self.root).word(0).load(Ordering::Acquire);
-        if root == 0 {
+        let Some(bucket) = self.home(words, hash) else {
             return;
-        }
-        let entry = words.cell(Link::unpack(root).entry(hash)).word(0).load(Ordering::Acquire);
-        let bucket = Link::unpack(entry).at + home_of(hash) * BUCKET_WORDS;
+        };
         let cell = words.cell(bucket);
         let (low, tail) = (cell.word(0).load(Ordering::Relaxed), cell.word(1).load(Ordering::Relaxed));
         let mut lanes = lanes_with(tag_of(hash), low, tail);

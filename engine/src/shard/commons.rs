@@ -167,8 +167,7 @@ impl Commons {
 
     /// Whether a slot is a session's entry. True of those that are; of others a look without their shard's lock can err.
     pub(crate) fn is_owned_by(&self, slot: u32, session: u64) -> bool {
-        let cell = self.words().cell(at(slot));
-        let copy = EntrySlot(std::array::from_fn(|index| cell.word(index).load(Ordering::Relaxed)));
+        let copy = EntrySlot::peek(self.words(), slot);
         copy.0[0] & 1 == 1 && copy.owner() == Owner::Session(session)
     }
 

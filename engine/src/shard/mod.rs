@@ -122,6 +122,11 @@ impl Shard {
         };
         read(&commons, chosen)
     }
+
+    /// The entries in the slots that `choose` chooses, at one instant; zeros among them are passed over.
+    pub(crate) fn entries(&self, choose: impl FnOnce(&mut State) -> Vec<SlotId>) -> Vec<Entry> {
+        self.pinned(choose, |commons, slots| Entries::new(commons).read_all(slots))
+    }
 }
 
 impl State {

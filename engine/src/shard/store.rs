@@ -59,12 +59,6 @@ pub(crate) struct Fresh<'a> {
     pub(crate) meta: &'a [u8],
 }
 
-/// The writer's copy of a slot: under the lock nobody changes it.
-fn peek(words: &Words, slot: SlotId) -> EntrySlot {
-    let cell = words.cell(at(slot));
-    EntrySlot(std::array::from_fn(|index| cell.word(index).load(Ordering::Relaxed)))
-}
-
 /// The hash of whatever a table names: all have it in the upper half of their second word.
 fn hash_of(words: &Words) -> impl Fn(u32) -> u32 {
     move |named| (words.cell(at(named & !GROUP)).word(1).load(Ordering::Relaxed) >> 32) as u32
@@ -125,7 +119,7 @@ impl Store {
 
     /// A copy of a slot.
     pub(crate) fn slot(&self, slot: SlotId) -> EntrySlot {
-        peek(self.words(), slot)
+        EntrySlot::peek(self.words(), slot)
     }
 
     /// Key and meta of an entry.
@@ -198,7 +192,7 @@ impl Store {
         let mut memory = memory!(self);
         let place = at(topic.id);
         self.names.remove(words, &mut memory, topic.hash.short(), topic.id, hash_of(words));
-        let blob = TopicSlot(peek(words, topic.id).0).blob();
+        let blob = TopicSlot(EntrySlot::peek(words, topic.id).0).blob();
         Slot::<0>::free(words, place);
         topic.list.free(words, &mut memory);
         topic.others.free(&mut memory);
@@ -238,7 +232,7 @@ impl Store {
         let stamp_of = |named: u32| words.cell(at(named & !GROUP)).word(0).load(Ordering::Relaxed);
         let found = self.entries.table().find(words, hash, |named, _| {
             if named & GROUP == 0 {
-                let slot = peek(words, named);
+                let slot = EntrySlot::peek(words, named);
                 if !is_key(&slot) {
                     return Verdict::Other(slot.0[0]);
                 }
@@ -246,14 +240,14 @@ impl Store {
                 return Verdict::Hit(Held { named: Some(named), own, sharing: 1 }, slot.0[0]);
             }
             let group = Group::<0>::named(named);
-            if !group.numbers(words).next().is_some_and(|first| is_key(&peek(words, first))) {
+            if !group.numbers(words).next().is_some_and(|first| is_key(&EntrySlot::peek(words, first))) {
                 return Verdict::Other(stamp_of(named));
             }
             // A lane knows its entries by their dots.
             let own = match owner {
                 Owner::Lane(..) => None,
                 Owner::Session(_) => {
-                    group.numbers(words).find(|&member| peek(words, member).owner() == owner)
+                    group.numbers(words).find(|&member| EntrySlot::peek(words, member).owner() == owner)
                 }
             };
             Verdict::Hit(Held { named: Some(named), own, sharing: group.len(words) }, stamp_of(named))
@@ -303,7 +297,7 @@ impl Store {
         let mut leads = Leads { words, index: &mut self.entries, list: &mut topic.list };
         let stamp = || Self::next_stamp(stamps);
         if let Err(no_room) = leads.join(&mut memory, fresh.hash, held.named, slot, stamp) {
-            let blob = peek(words, slot).blob();
+            let blob = EntrySlot::peek(words, slot).blob();
             free(words, &mut memory, slot, blob);
             return Err(no_room);
         }
