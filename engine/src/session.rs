@@ -227,7 +227,9 @@ impl Session {
             let updated = state.update(self.id.0, &joining, expected, wakes);
             self.tracker.finish(shard, state, wakes);
             Ok(updated?.map(|(old, new, dot)| {
-                owned.moved(old, new, self.is_own());
+                if old != new {
+                    owned.moved(old, new, self.is_own());
+                }
                 dot
             }))
         })

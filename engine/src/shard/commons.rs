@@ -4,6 +4,7 @@ use super::layout::{EntrySlot, NUMBER_MAX, Owner, at};
 use crate::Config;
 use crate::kernel::counts::Hides;
 use crate::kernel::origin::{ORIGIN_WORDS, OriginTable};
+use crate::kernel::slot::{DRAFTS, DRAFTS_WORDS};
 use crate::kernel::table::Table;
 use crate::memory::{Arena, MemoryStats, PAGE_WORDS, Words};
 use crate::sync::Ordering;
@@ -63,6 +64,8 @@ impl Commons {
             // All zero: an arena that is new is.
             page as usize * PAGE_WORDS
         };
+        let drafts = take(DRAFTS_WORDS);
+        assert_eq!(drafts, DRAFTS, "the first pages of an arena are those after page 0");
         let origins = OriginTable::new(take(origins_max * ORIGIN_WORDS));
         let roots = take((config.shards + 1) * ROOT_WORDS);
         Self {

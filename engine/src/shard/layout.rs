@@ -177,6 +177,33 @@ impl EntrySlot {
         Self(slot)
     }
 
+    /// The slot with another version of its entry, of that clock and after that one, if key and meta fit, before and after.
+    #[inline(always)]
+    pub(crate) fn revised(&self, (clock, prev): (u64, u64), meta: &[u8]) -> Option<Self> {
+        let (key, _) = self.lens();
+        if self.is_long() || key + meta.len() > INLINE_MAX {
+            return None;
+        }
+        let mut slot = *self;
+        let form = self.form() & !(63 << 6) | (meta.len() as u64) << 6;
+        slot.0[2] = clock | form << 48;
+        slot.0[4] = self.0[4] & !NUMBER_MAX | prev;
+        let mut bytes = self.inline_bytes();
+        let flat = bytes.0.as_flattened_mut();
+        flat[key..key + meta.len()].copy_from_slice(meta);
+        flat[key + meta.len()..].fill(0);
+        for (word, bytes) in slot.0[BYTES..].iter_mut().zip(bytes.0) {
+            *word = u64::from_le_bytes(bytes);
+        }
+        Some(slot)
+    }
+
+    #[inline(always)]
+    pub(crate) fn stamped(mut self, stamp: u64) -> Self {
+        self.0[0] = stamp;
+        self
+    }
+
     /// The second word of an entry's slot.
     #[inline(always)]
     pub(crate) fn topic_and_hash(topic: u32, hash: u32) -> u64 {

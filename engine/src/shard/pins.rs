@@ -31,6 +31,11 @@ impl Pins {
         self.lasting.remove(&pin);
     }
 
+    /// Whether nobody reads: what is there may be changed where it is.
+    pub(super) fn is_idle(&self) -> bool {
+        self.lasting.is_empty()
+    }
+
     /// Keeps what goes now; false if nobody reads.
     pub(super) fn keep(&mut self, kept: Kept) -> bool {
         if self.lasting.is_empty() {

@@ -317,11 +317,33 @@ impl Store {
         self.topics.get(record).list.prefetch(self.words(), held.position());
     }
 
-    /// Gives an entry, of which `held` is a copy, another version in another slot; returns that. The old one's slot is freed.
+    /// Gives an entry, of which `held` is a copy, another version; returns the slot that has it. That is the same one if key and meta fit
+    /// into it, before and after, and nobody reads it outside the lock; otherwise another, and the old one is freed.
     ///
     /// # Errors
     /// There is no memory for it. Nothing has changed.
+    #[inline]
     pub(crate) fn replace(
+        &mut self,
+        slot: SlotId,
+        held: &EntrySlot,
+        record: u32,
+        clocks: (u64, u64),
+        meta: &[u8],
+    ) -> Result<SlotId, NoRoom> {
+        let words = self.commons.words();
+        if self.pins.is_idle()
+            && let Some(revised) = held.revised(clocks, meta)
+        {
+            let stamp = Self::next_stamp(&mut self.stamps);
+            Slot::<0>::revise(words, at(slot), &revised.stamped(stamp).0);
+            return Ok(slot);
+        }
+        self.move_to_another(slot, held, record, clocks, meta)
+    }
+
+    #[inline(never)]
+    fn move_to_another(
         &mut self,
         old: SlotId,
         held: &EntrySlot,
@@ -329,14 +351,7 @@ impl Store {
         (clock, prev): (u64, u64),
         meta: &[u8],
     ) -> Result<SlotId, NoRoom> {
-        let long_key;
-        let inline = held.inline_bytes();
-        let key = if held.is_long() {
-            long_key = self.bytes(held).0;
-            long_key.as_slice()
-        } else {
-            &inline.as_slice()[..held.lens().0]
-        };
+        let (key, _) = self.bytes(held);
         let words = self.commons.words();
         let mut memory = memory!(self);
         let draft = Draft {
@@ -349,7 +364,7 @@ impl Store {
             owner: held.owner(),
         };
         let stamp = Self::next_stamp(&mut self.stamps);
-        let new = publish(words, &mut memory, stamp, &draft, key, meta)?;
+        let new = publish(words, &mut memory, stamp, &draft, &key, meta)?;
         let Self { commons, slab, entries, topics, pins, .. } = self;
         let (words, mut memory) = (commons.words(), Memory { arena: &commons.arena, slab });
         let list = &mut topics.get_mut(record).list;

@@ -205,7 +205,6 @@ impl State {
         let key = (joining.key, joining.key_hash);
         let slot = self.find_own(session, joining.topic, joining.name, key).ok_or(Error::NotTracked)?;
         let old = self.store.slot(slot);
-        let record = self.store.record_of(&old);
         if expected.is_some_and(|expected| expected != old.clock()) {
             return Ok(None);
         }
@@ -216,7 +215,6 @@ impl State {
                 max: usize::try_from(CLOCK_MAX).unwrap_or(usize::MAX),
             });
         }
-        self.store.prefetch_links(record, &old);
         let gone = self.digest_of(&old);
         let revised = self.revise(slot, &old, (clock, old.clock()), joining.meta, wakes);
         let new = revised.map_err(|NoRoom| self.no_room())?;
