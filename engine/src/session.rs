@@ -1,7 +1,7 @@
 //! Sessions: who owns an entry.
 
 use crate::owned::Owned;
-use crate::shard::{Entries, Joining, NameHash, Shard, SlotId, State, Wakes};
+use crate::shard::{Entries, Joining, NameHash, Shard, SlotId, State, Updated, Wakes};
 use crate::sync::{Arc, Mutex, MutexGuard};
 use crate::tracker::Inner;
 use crate::{Entry, EntryRef, Error, SessionId};
@@ -33,14 +33,15 @@ impl Pending {
         let [topic, key, meta] = self.lens;
         let (topic, rest) = bytes[self.start..self.start + topic + key + meta].split_at(topic);
         let (key, meta) = rest.split_at(key);
-        Joining { topic, name: self.name, key, key_hash: self.key_hash, meta, content: self.content }
+        let (stable, key_hash, content) = (self.name.stable, self.key_hash, self.content);
+        Joining { topic, stable, key, key_hash, meta, content }
     }
 }
 
 /// The owner of entries, usually one connection. Dropping it makes all of them leave, on a panic too.
 ///
-/// A session can be shared between threads (`Arc<Session>`); its operations take turns, and do not wait for those of
-/// other sessions except where they meet in a shard for the length of one operation.
+/// A session can be shared between threads (`Arc<Session>`). Each of its operations on one entry is one step to all others, and waits for
+/// those of other sessions only where they meet in a shard, for the length of one operation.
 pub struct Session {
     tracker: Arc<Inner>,
     id: SessionId,
@@ -72,11 +73,12 @@ impl Session {
         let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
         self.tracker.check_lens(topic, key, meta)?;
         let joining = self.tracker.joining(topic, key, meta);
+        let name = self.tracker.commons.name_of(joining.stable, topic);
         self.tracker.waking(|wakes| {
             let mut owned = self.owned.lock();
             let full = self.check_room(&owned, 1).err();
-            let (shard, mut state) = self.lock(joining.name, joining.key_hash);
-            let tracked = state.track(self.id.0, &joining, full, &self.tracker.config, wakes);
+            let (shard, mut state) = self.lock(&joining);
+            let tracked = state.track(self.id.0, (&joining, name), full, &self.tracker.config, wakes);
             self.tracker.finish(shard, state, wakes);
             let (slot, dot) = tracked?;
             owned.insert(slot, self.is_own());
@@ -104,10 +106,11 @@ impl Session {
         for (at, (topic, key, meta)) in entries.into_iter().enumerate() {
             let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
             self.tracker.check_lens(topic, key, meta)?;
-            let Joining { name, key_hash, content, .. } = self.tracker.joining(topic, key, meta);
+            let Joining { stable, key_hash, content, .. } = self.tracker.joining(topic, key, meta);
+            let name = self.tracker.commons.name_of(stable, topic);
             let (start, lens) = (batch.bytes.len(), [topic.len(), key.len(), meta.len()]);
             [topic, key, meta].iter().for_each(|part| batch.bytes.extend_from_slice(part));
-            let shard = self.tracker.commons.shard_of(name);
+            let shard = self.tracker.commons.shard_of(stable);
             batch.pending.push(Pending { shard, at, name, key_hash, content, start, lens });
         }
         batch.pending.sort_unstable_by_key(|pending| (pending.shard, pending.at));
@@ -125,13 +128,14 @@ impl Session {
                 let shard = &self.tracker.shards[usize::from(part[0].shard)];
                 // Their buckets are on their way while the lock is waited for.
                 for pending in part {
-                    self.tracker.commons.prefetch(pending.shard, pending.name, pending.key_hash);
+                    self.tracker.commons.prefetch(pending.shard, pending.key_hash);
+                    self.tracker.commons.prefetch_name(pending.shard, pending.name);
                 }
                 let mut state = shard.lock();
                 for pending in part {
                     match state.track(
                         self.id.0,
-                        &pending.joining(&batch.bytes),
+                        (&pending.joining(&batch.bytes), pending.name),
                         None,
                         &self.tracker.config,
                         wakes,
@@ -174,6 +178,59 @@ impl Session {
         self.revise(topic, key, meta, None)?.ok_or(Error::NotTracked)
     }
 
+    /// Like [`update`](Self::update), of the entry of which `of` names the present version: what [`track`](Self::track) or the last update
+    /// returned. Needs no search, so it is the faster way for who keeps the ref.
+    ///
+    /// ```
+    /// # let session = headcount::Tracker::new().session();
+    /// let joined = session.track("room:42", "alice", "here")?;
+    /// let away = session.update_ref(joined, "away")?;
+    /// assert_eq!(session.update_ref(joined, "late"), Err(headcount::Error::NotTracked));
+    /// assert_eq!(session.untrack_ref(away), Ok(true));
+    /// # Ok::<(), headcount::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`update`](Self::update). [`Error::NotTracked`] too if the entry has another version by now, or if the ref was made before this
+    /// node joined a cluster, which gives its entries new refs.
+    pub fn update_ref(&self, of: EntryRef, meta: impl AsRef<[u8]>) -> Result<EntryRef, Error> {
+        let meta = meta.as_ref();
+        self.tracker.check_lens(&[], &[], meta)?;
+        let shard = self.tracker.shards.get(usize::from(of.lane)).ok_or(Error::NotTracked)?;
+        let updated = self.update_as(|may_move, wakes| {
+            let mut state = shard.lock();
+            let updated = state.update_ref(self.id.0, of, meta, may_move, wakes);
+            self.tracker.finish(shard, state, wakes);
+            updated
+        })?;
+        updated.ok_or(Error::NotTracked)
+    }
+
+    /// Makes the entry leave of which `of` names the present version, without a search for it. False, and no event, if the entry has another
+    /// version by now or is gone; see [`update_ref`](Self::update_ref).
+    ///
+    /// # Errors
+    /// [`Error::Shutdown`].
+    pub fn untrack_ref(&self, of: EntryRef) -> Result<bool, Error> {
+        self.tracker.waking(|wakes| {
+            let mut owned = self.owned.lock();
+            let Some(shard) = self.tracker.shards.get(usize::from(of.lane)) else {
+                return Ok(false);
+            };
+            let mut state = shard.lock();
+            if state.closed {
+                return Err(Error::Shutdown);
+            }
+            let found = state.find_ref(self.id.0, of);
+            if let Some(slot) = found {
+                state.untrack(slot, wakes);
+                owned.removed(&[slot], self.is_own());
+            }
+            self.tracker.finish(shard, state, wakes);
+            Ok(found.is_some())
+        })
+    }
+
     /// Like [`update`](Self::update), with a meta made from the present entry. The closure runs outside any lock, on a
     /// copy; if the entry changed meanwhile it runs again on the new one. If it panics, nothing has changed.
     ///
@@ -195,14 +252,14 @@ impl Session {
     ) -> Result<EntryRef, Error> {
         let (topic, key) = (topic.as_ref(), key.as_ref());
         self.tracker.check_lens(topic, key, &[])?;
-        let Joining { name, key_hash, .. } = self.tracker.joining(topic, key, &[]);
+        let joining = self.tracker.joining(topic, key, &[]);
         loop {
             let entry = {
-                let state = self.tracker.shard_of(name).lock();
+                let (_, state) = self.lock(&joining);
                 if state.closed {
                     return Err(Error::Shutdown);
                 }
-                let found = state.find_own(self.id.0, topic, name, (key, key_hash));
+                let found = state.find_own(self.id.0, &joining);
                 state.entry(found.ok_or(Error::NotTracked)?)
             };
             let meta = meta(&entry);
@@ -221,17 +278,35 @@ impl Session {
         expected: Option<u64>,
     ) -> Result<Option<EntryRef>, Error> {
         let joining = self.tracker.joining(topic, key, meta);
-        self.tracker.waking(|wakes| {
-            let mut owned = self.owned.lock();
-            let (shard, mut state) = self.lock(joining.name, joining.key_hash);
-            let updated = state.update(self.id.0, &joining, expected, wakes);
+        self.update_as(|may_move, wakes| {
+            let (shard, mut state) = self.lock(&joining);
+            let updated = state.update(self.id.0, &joining, expected, may_move, wakes);
             self.tracker.finish(shard, state, wakes);
-            Ok(updated?.map(|(old, new, dot)| {
-                if old != new {
-                    owned.moved(old, new, self.is_own());
+            updated
+        })
+    }
+
+    /// Runs an update. Most change nothing that the session knows, and need no lock of its.
+    #[inline]
+    fn update_as(
+        &self,
+        update: impl Fn(bool, &mut Wakes) -> Result<Updated, Error>,
+    ) -> Result<Option<EntryRef>, Error> {
+        self.tracker.waking(|wakes| {
+            let mut updated = update(false, wakes)?;
+            if let Updated::MustMove = updated {
+                let mut owned = self.owned.lock();
+                updated = update(true, wakes)?;
+                if let Updated::Done { from, to, .. } = updated
+                    && from != to
+                {
+                    owned.moved(from, to, self.is_own());
                 }
-                dot
-            }))
+            }
+            match updated {
+                Updated::Done { dot, .. } => Ok(Some(dot)),
+                Updated::Superseded | Updated::MustMove => Ok(None),
+            }
         })
     }
 
@@ -241,14 +316,14 @@ impl Session {
     /// [`Error::Shutdown`].
     pub fn untrack(&self, topic: impl AsRef<[u8]>, key: impl AsRef<[u8]>) -> Result<bool, Error> {
         let (topic, key) = (topic.as_ref(), key.as_ref());
-        let Joining { name, key_hash, .. } = self.tracker.joining(topic, key, &[]);
+        let joining = self.tracker.joining(topic, key, &[]);
         self.tracker.waking(|wakes| {
             let mut owned = self.owned.lock();
-            let (shard, mut state) = self.lock(name, key_hash);
+            let (shard, mut state) = self.lock(&joining);
             if state.closed {
                 return Err(Error::Shutdown);
             }
-            let found = state.find_own(self.id.0, topic, name, (key, key_hash));
+            let found = state.find_own(self.id.0, &joining);
             if let Some(slot) = found {
                 state.untrack(slot, wakes);
                 owned.removed(&[slot], self.is_own());
@@ -329,9 +404,9 @@ impl Session {
 
     /// Locks the shard of a topic, with the slots on their way that an operation on a key of it will look at.
     #[inline]
-    fn lock(&self, name: NameHash, key_hash: u32) -> (&Shard, MutexGuard<'_, State>) {
-        let index = self.tracker.commons.shard_of(name);
-        self.tracker.commons.prefetch_slots(index, key_hash);
+    fn lock(&self, joining: &Joining<'_>) -> (&Shard, MutexGuard<'_, State>) {
+        let index = self.tracker.commons.shard_of(joining.stable);
+        self.tracker.commons.prefetch_slots(index, joining.key_hash);
         let shard = &self.tracker.shards[usize::from(index)];
         (shard, shard.lock())
     }

@@ -6,7 +6,7 @@ use crate::event::{Event, EventKind};
 use crate::inbox::Inbox;
 use crate::kernel::change::ChangeFlag;
 use crate::replica::{Identity, Origins, Replica};
-use crate::shard::{Commons, Entries, Joining, NameHash, Reader, Shard, State, Wakes};
+use crate::shard::{Commons, Entries, Joining, NameHash, Reader, Shard, State, Wakes, stable_hash};
 use crate::subscription::Scope;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{
@@ -35,6 +35,8 @@ pub(crate) struct Inner {
     pub(crate) origins: Origins,
     pub(crate) change: ChangeFlag,
     pub(crate) change_hook: Mutex<Option<Arc<dyn Fn() + Send + Sync>>>,
+    /// There is or was a hook: without, a change need not look whether somebody waits for it, which takes a fence.
+    pub(crate) hooked: AtomicBool,
     /// Subscriptions by the address of their queue, which is theirs alone while they hold it.
     inboxes: Mutex<BTreeMap<usize, Listener>>,
     sessions_made: AtomicU64,
@@ -83,6 +85,7 @@ impl Tracker {
             commons,
             change: ChangeFlag::new(),
             change_hook: Mutex::new(None),
+            hooked: AtomicBool::new(false),
             inboxes: Mutex::new(BTreeMap::new()),
             sessions_made: AtomicU64::new(0),
             sessions_live: AtomicU64::new(0),
@@ -123,8 +126,8 @@ impl Tracker {
         visit: impl FnMut(&EntryView<'_>),
     ) -> usize {
         let (topic, key) = (topic.as_ref(), key.as_ref());
-        let (reader, name) = self.inner.reader(topic);
-        reader.find(topic, name, key, visit)
+        let shard = self.inner.commons.shard_of(stable_hash(topic));
+        Reader::new(&self.inner.commons, shard).find(topic, key, visit)
     }
 
     /// Whether anybody has this key in this topic.
@@ -354,23 +357,23 @@ impl Inner {
     }
 
     pub(crate) fn shard_of(&self, name: NameHash) -> &Shard {
-        &self.shards[usize::from(self.commons.shard_of(name))]
+        &self.shards[usize::from(self.commons.shard_of(name.stable))]
     }
 
     /// Who reads a topic, and its hashes.
     #[inline(always)]
     fn reader(&self, topic: &[u8]) -> (Reader<'_>, NameHash) {
         let name = self.commons.hash_name(topic);
-        (Reader::new(&self.commons, self.commons.shard_of(name)), name)
+        (Reader::new(&self.commons, self.commons.shard_of(name.stable)), name)
     }
 
     /// An entry to be, with all that needs no lock.
     pub(crate) fn joining<'a>(&self, topic: &'a [u8], key: &'a [u8], meta: &'a [u8]) -> Joining<'a> {
-        let name = self.commons.hash_name(topic);
-        let key_hash = self.commons.hash_key(name, key);
+        let stable = stable_hash(topic);
+        let key_hash = self.commons.hash_key(topic, key);
         // On its way while the rest is worked out.
-        self.commons.prefetch(self.commons.shard_of(name), name, key_hash);
-        Joining { topic, name, key, key_hash, meta, content: content_hash(name.stable, key, meta) }
+        self.commons.prefetch(self.commons.shard_of(stable), key_hash);
+        Joining { topic, stable, key, key_hash, meta, content: content_hash(stable, key, meta) }
     }
 
     /// The count of a topic that writers did not leave alone.
@@ -381,7 +384,8 @@ impl Inner {
 
     /// Ends a change: publishes the clock and unlocks.
     pub(crate) fn finish(&self, shard: &Shard, state: MutexGuard<'_, State>, wakes: &mut Wakes) {
-        wakes.moved |= shard.clock() != state.lane.clock;
+        // Relaxed: the lock that is held orders this with `Replica::on_change`, which takes it after it has set the flag.
+        wakes.moved |= self.hooked.load(Ordering::Relaxed) && shard.clock() != state.lane.clock;
         shard.publish(&state);
     }
 
@@ -490,7 +494,7 @@ impl Inner {
             Scope::Topics(topics) => {
                 let hashed = topics.iter().map(|topic| (self.commons.hash_name(topic), topic));
                 let mut by_shard: Vec<(u16, NameHash, &Topic)> =
-                    hashed.map(|(name, topic)| (self.commons.shard_of(name), name, topic)).collect();
+                    hashed.map(|(name, topic)| (self.commons.shard_of(name.stable), name, topic)).collect();
                 by_shard.sort_by_key(|&(shard, ..)| shard);
                 for group in by_shard.chunk_by(|a, b| a.0 == b.0) {
                     // A topic that could not be connected is, now that there may be memory for it.

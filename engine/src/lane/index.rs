@@ -71,6 +71,15 @@ impl DotIndex {
         Some(old)
     }
 
+    /// Asks for the lines that a removal of that clock will change.
+    #[inline]
+    pub(crate) fn prefetch(&self, clock: u64) {
+        let (number, at) = split(clock);
+        if let Some(page) = self.page(number) {
+            page.prefetch(at);
+        }
+    }
+
     /// The greatest clock.
     pub(crate) fn last(&self) -> Option<(u64, u32)> {
         self.iter().next_back()

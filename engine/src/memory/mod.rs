@@ -22,7 +22,7 @@ mod tests;
 mod words;
 
 pub(crate) use slab::{Memory, Slab};
-pub(crate) use words::Words;
+pub(crate) use words::{Words, prefetch};
 
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, wait};
 use pages::{Job, Pages};

@@ -143,8 +143,8 @@ impl<'a> LaneWriter<'a> {
         }
         let owner = Owner::Lane(self.origin.index, self.number);
         let name = inner.commons.hash_name(told.topic);
-        let hash = inner.commons.hash_key(name, told.key);
-        let (state, wakes) = self.cursor.at(usize::from(inner.commons.shard_of(name)));
+        let hash = inner.commons.hash_key(told.topic, told.key);
+        let (state, wakes) = self.cursor.at(usize::from(inner.commons.shard_of(name.stable)));
         let full = || ApplyError::Full { field: "memory_max", max: inner.config.memory_max };
         let record = state.store.intern_topic(told.topic, name).map_err(|_| full())?;
         let held = state.store.held(record, hash, told.key, owner);

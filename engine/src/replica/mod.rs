@@ -134,6 +134,11 @@ impl Replica {
     /// [`arm`](Self::arm): a wake-up for the replication's thread. It must be short and must not call the tracker.
     pub fn on_change(&self, hook: impl Fn() + Send + Sync + 'static) {
         *self.inner().change_hook.lock() = Some(Arc::new(hook));
+        self.inner().hooked.store(true, Ordering::Relaxed);
+        for shard in &self.inner().shards {
+            // Who has the lock from now on sees the flag; what was published by who had it before is seen by our caller.
+            drop(shard.lock());
+        }
     }
 
     /// Removes the hook of [`on_change`](Self::on_change).

@@ -9,6 +9,7 @@ use crate::kernel::table::Table;
 use crate::memory::{Arena, MemoryStats, PAGE_WORDS, Words};
 use crate::sync::Ordering;
 use ahash::RandomState;
+use std::hash::{BuildHasher, Hasher};
 
 /// Words of a shard's roots: a cache line of its own.
 const ROOT_WORDS: usize = 8;
@@ -38,10 +39,17 @@ impl std::fmt::Debug for Commons {
 /// The hashes of a topic's name.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct NameHash {
-    /// XXH3: the same on every node. It decides the shard and goes into digests.
+    /// See [`stable_hash`].
     pub(crate) stable: u64,
-    /// Seeded by chance: nobody outside can make names collide in the tables.
+    /// Seeded by chance: nobody outside can make names collide in a table.
     pub(crate) seeded: u64,
+}
+
+/// The hash of a topic's name that decides the shard and goes into digests. XXH3 and not a hasher with a key of its own: nodes with equally
+/// many shards then put a topic into the same one, and a delta of one lane finds all its topics in one shard.
+#[inline(always)]
+pub(crate) fn stable_hash(name: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(name)
 }
 
 impl NameHash {
@@ -129,13 +137,25 @@ impl Commons {
 
     #[inline(always)]
     pub(crate) fn hash_name(&self, name: &[u8]) -> NameHash {
-        NameHash { stable: xxhash_rust::xxh3::xxh3_64(name), seeded: self.hasher.hash_one(name) }
+        NameHash { stable: stable_hash(name), seeded: self.hasher.hash_one(name) }
     }
 
-    /// What the table of entries is searched for.
+    /// The hashes of a name of which the one is known, with the bucket of its topic on its way.
     #[inline(always)]
-    pub(crate) fn hash_key(&self, name: NameHash, key: &[u8]) -> u32 {
-        (self.hasher.hash_one((name.seeded, key)) >> 32) as u32
+    pub(crate) fn name_of(&self, stable: u64, name: &[u8]) -> NameHash {
+        let name = NameHash { stable, seeded: self.hasher.hash_one(name) };
+        self.prefetch_name(self.shard_of(stable), name);
+        name
+    }
+
+    /// What the table of entries is searched for. Seeded, like the other one. Both lengths go into it, so no two pairs are the same bytes.
+    #[inline(always)]
+    pub(crate) fn hash_key(&self, name: &[u8], key: &[u8]) -> u32 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(name);
+        hasher.write_usize(name.len());
+        hasher.write(key);
+        (hasher.finish() >> 32) as u32
     }
 
     /// A number that nobody can foresee.
@@ -143,17 +163,21 @@ impl Commons {
         self.hasher.hash_one(of)
     }
 
-    /// The shard of a topic. XXH3 and not a hasher with a key of its own: nodes with equally many shards then put a topic into
-    /// the same one, and a delta of one lane finds all its topics in one shard.
+    /// The shard of a topic, by its [`stable_hash`].
     #[inline(always)]
-    pub(crate) fn shard_of(&self, name: NameHash) -> u16 {
-        ((name.stable >> 32) as usize & self.shard_mask) as u16
+    pub(crate) fn shard_of(&self, stable: u64) -> u16 {
+        ((stable >> 32) as usize & self.shard_mask) as u16
     }
 
-    /// Fetches the buckets in which a topic and an entry are looked for.
+    /// Fetches the bucket in which an entry is looked for.
     #[inline]
-    pub(crate) fn prefetch(&self, shard: u16, name: NameHash, key_hash: u32) {
+    pub(crate) fn prefetch(&self, shard: u16, key_hash: u32) {
         self.entries(shard).prefetch(self.words(), key_hash);
+    }
+
+    /// Fetches the bucket in which a topic is looked for.
+    #[inline]
+    pub(crate) fn prefetch_name(&self, shard: u16, name: NameHash) {
         self.names(shard).prefetch(self.words(), name.short());
     }
 

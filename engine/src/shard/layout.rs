@@ -14,6 +14,7 @@
 //! the origin. Key and meta lie one after the other if they fit 48 bytes together. If not, word 6 has the place of their
 //! bytes and both lengths, and a key of up to 40 bytes stays in the slot, since every search compares it.
 
+use super::bytes;
 use crate::entry::{Facts, LOCAL, OriginIx};
 use crate::kernel::origin::Known;
 use crate::kernel::slot::{Copied, SLOT_WORDS};
@@ -116,18 +117,6 @@ pub(crate) fn blob_len(key: &[u8], meta: &[u8]) -> usize {
     }
 }
 
-/// Packs bytes into words, from word `first` of the slot on.
-fn pack_bytes(slot: &mut Copied, first: usize, key: &[u8], meta: &[u8]) {
-    let mut bytes = [[0_u8; 8]; SLOT_WORDS - BYTES];
-    let flat = bytes.as_flattened_mut();
-    let start = (first - BYTES) * 8;
-    flat[start..start + key.len()].copy_from_slice(key);
-    flat[start + key.len()..start + key.len() + meta.len()].copy_from_slice(meta);
-    for (word, bytes) in slot[BYTES..].iter_mut().zip(bytes) {
-        *word |= u64::from_le_bytes(bytes);
-    }
-}
-
 impl EntrySlot {
     /// The words of a slot as they are, for who knows that nobody changes them, or checks what it finds.
     #[inline]
@@ -157,7 +146,8 @@ impl EntrySlot {
         slot[5] = draft.position | (owner >> 32 & 0xffff) << 48;
         let form = match blob {
             None => {
-                pack_bytes(&mut slot, BYTES, key, meta);
+                bytes::put(&mut slot[BYTES..], 0, key);
+                bytes::put(&mut slot[BYTES..], key.len(), meta);
                 key.len() as u64 | (meta.len() as u64) << 6
             }
             Some(place) => {
@@ -169,7 +159,7 @@ impl EntrySlot {
                     blob.write(words, &[key, meta].concat());
                 }
                 slot[BYTES] = u64::from(id(place)) | (key.len() as u64) << 32 | (meta.len() as u64) << 48;
-                pack_bytes(&mut slot, BYTES + 1, inline_key, &[]);
+                bytes::put(&mut slot[BYTES..], 8, inline_key);
                 IS_LONG
             }
         };
@@ -177,24 +167,25 @@ impl EntrySlot {
         Self(slot)
     }
 
+    /// Whether key and meta would fit with another meta, as they do now.
+    #[inline(always)]
+    pub(crate) fn has_room(&self, meta: &[u8]) -> bool {
+        !self.is_long() && self.lens().0 + meta.len() <= INLINE_MAX
+    }
+
     /// The slot with another version of its entry, of that clock and after that one, if key and meta fit, before and after.
     #[inline(always)]
     pub(crate) fn revised(&self, (clock, prev): (u64, u64), meta: &[u8]) -> Option<Self> {
-        let (key, _) = self.lens();
-        if self.is_long() || key + meta.len() > INLINE_MAX {
+        if !self.has_room(meta) {
             return None;
         }
+        let (key, _) = self.lens();
         let mut slot = *self;
         let form = self.form() & !(63 << 6) | (meta.len() as u64) << 6;
         slot.0[2] = clock | form << 48;
         slot.0[4] = self.0[4] & !NUMBER_MAX | prev;
-        let mut bytes = self.inline_bytes();
-        let flat = bytes.0.as_flattened_mut();
-        flat[key..key + meta.len()].copy_from_slice(meta);
-        flat[key + meta.len()..].fill(0);
-        for (word, bytes) in slot.0[BYTES..].iter_mut().zip(bytes.0) {
-            *word = u64::from_le_bytes(bytes);
-        }
+        bytes::clear_from(&mut slot.0[BYTES..], key);
+        bytes::put(&mut slot.0[BYTES..], key, meta);
         Some(slot)
     }
 
@@ -319,32 +310,27 @@ impl EntrySlot {
 
     /// The bytes that lie in the slot.
     #[inline(always)]
-    pub(crate) fn inline_bytes(&self) -> InlineBytes {
-        InlineBytes(std::array::from_fn(|index| self.0[BYTES + index].to_le_bytes()))
+    pub(crate) fn inline_bytes(&self) -> &[u8] {
+        bytes::as_bytes(&self.0[BYTES..])
     }
 
-    /// The key, if it lies in the slot, of which `inline` are the bytes.
+    /// The key, if it lies in the slot.
     #[inline(always)]
-    pub(crate) fn inline_key<'a>(&self, inline: &'a InlineBytes) -> Option<&'a [u8]> {
+    pub(crate) fn inline_key(&self) -> Option<&[u8]> {
         let (key, _) = self.lens();
         if !self.is_long() {
-            Some(&inline.0.as_flattened()[..key])
+            Some(&self.inline_bytes()[..key])
         } else if key <= KEY_INLINE_MAX {
-            Some(&inline.0.as_flattened()[8..8 + key])
+            Some(&self.inline_bytes()[8..8 + key])
         } else {
             None
         }
     }
-}
 
-/// The last six words of a slot, as bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct InlineBytes([[u8; 8]; SLOT_WORDS - BYTES]);
-
-impl InlineBytes {
+    /// Whether the entry has that hash and that key, if all of its bytes lie in the slot.
     #[inline(always)]
-    pub(crate) fn as_slice(&self) -> &[u8] {
-        self.0.as_flattened()
+    pub(crate) fn is_inline_key(&self, hash: u32, key: &[u8]) -> bool {
+        self.hash() == hash && self.lens().0 == key.len() && bytes::begin_with(&self.0[BYTES..], key)
     }
 }
 
@@ -371,7 +357,7 @@ impl TopicSlot {
         slot[1] = Self::form(hash, shard, name);
         slot[2] = u64::from(record) << 32;
         match blob {
-            None => pack_bytes(&mut slot, BYTES, name, &[]),
+            None => bytes::put(&mut slot[BYTES..], 0, name),
             Some(place) => {
                 Blob { at: place, len: name.len() }.write(words, name);
                 slot[5] = u64::from(id(place));
@@ -387,6 +373,12 @@ impl TopicSlot {
     #[inline(always)]
     pub(crate) fn form(hash: u32, shard: u16, name: &[u8]) -> u64 {
         name.len() as u64 & 0xffff | u64::from(shard) << 16 | u64::from(hash) << 32
+    }
+
+    /// The lower half of [`form`](Self::form).
+    #[inline(always)]
+    pub(crate) fn short_form(shard: u16, name: &[u8]) -> u32 {
+        Self::form(0, shard, name) as u32
     }
 
     /// Bytes of a name that do not fit a record.
@@ -407,7 +399,7 @@ impl TopicSlot {
         (len > INLINE_MAX).then(|| Blob { at: at(self.0[5] as u32), len })
     }
 
-    pub(crate) fn inline_bytes(&self) -> InlineBytes {
-        InlineBytes(std::array::from_fn(|index| self.0[BYTES + index].to_le_bytes()))
+    pub(crate) fn inline_bytes(&self) -> &[u8] {
+        bytes::as_bytes(&self.0[BYTES..])
     }
 }

@@ -1,5 +1,6 @@
 //! One shard: its topics and entries, the lane that orders this node's operations on them, and who listens.
 
+mod bytes;
 mod commons;
 mod emit;
 mod layout;
@@ -11,12 +12,12 @@ mod tell;
 mod topic;
 mod write;
 
-pub(crate) use commons::{Commons, NameHash};
+pub(crate) use commons::{Commons, NameHash, stable_hash};
 pub(crate) use emit::Wakes;
 pub(crate) use layout::{EntrySlot, NUMBER_MAX, Owner};
 pub(crate) use read::{Entries, Reader};
 pub(crate) use store::{Fresh, SlotId, Store};
-pub(crate) use write::Joining;
+pub(crate) use write::{Joining, Updated};
 
 use crate::Entry;
 use crate::inbox::Inbox;

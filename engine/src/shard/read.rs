@@ -6,6 +6,7 @@
 //! system has put to sleep in the middle of a change holds no reader up. (But for one: who reads while this node's identity is being
 //! changed, once when it joins a cluster, waits for the three stores of that.)
 
+use super::bytes::all_words;
 use super::commons::{Commons, NameHash};
 use super::layout::{EntrySlot, TopicSlot, at, topic_word};
 use crate::entry::{EntryView, LOCAL};
@@ -29,8 +30,8 @@ pub(crate) struct FoundTopic {
 /// What a reader looks for: a key in a topic.
 struct Sought<'a> {
     name: &'a [u8],
-    /// The second word of the topic's record.
-    form: u64,
+    /// The lower half of the second word of the topic's record.
+    form: u32,
     key: &'a [u8],
     /// The hash of both.
     hash: u32,
@@ -52,10 +53,11 @@ impl Found {
         Self { slot: EntrySlot([0; SLOT_WORDS]), outside: Vec::new(), known: local, local }
     }
 
-    /// Key and meta. `inline` are the slot's bytes.
+    /// Key and meta.
     #[inline(always)]
-    fn bytes<'a>(&'a self, inline: &'a [u8]) -> (&'a [u8], &'a [u8]) {
+    fn bytes(&self) -> (&[u8], &[u8]) {
         let (key, meta) = self.slot.lens();
+        let inline = self.slot.inline_bytes();
         if !self.slot.is_long() {
             // Lengths in a copy are what they were packed as: the copy is whole.
             inline[..key + meta].split_at(key)
@@ -143,8 +145,7 @@ impl<'a> Reader<'a> {
             return Verdict::Gone;
         }
         let stamp = found.slot.0[0];
-        let is_key = found.slot.hash() == sought.hash
-            && found.bytes(found.slot.inline_bytes().as_slice()).0 == sought.key;
+        let is_key = found.slot.hash() == sought.hash && found.bytes().0 == sought.key;
         self.judge_topic(is_key, found.slot.topic(), sought, stamp)
     }
 
@@ -156,8 +157,7 @@ impl<'a> Reader<'a> {
             return Verdict::Other(stamp);
         }
         let words = self.commons.words();
-        let is_topic = words.cell(at(topic)).word(1).load(Ordering::Relaxed) == sought.form
-            && is_name(words, topic, sought.name);
+        let is_topic = is_topic(words, topic, sought.form, sought.name);
         // The words of the name are read before the slot's stamp is looked at again.
         fence(Ordering::Acquire);
         if is_topic { Verdict::Hit((), stamp) } else { Verdict::Other(stamp) }
@@ -165,19 +165,13 @@ impl<'a> Reader<'a> {
 
     /// Runs `visit` on every visible entry with this key, oldest here first; returns how many there were.
     #[inline(always)]
-    pub(crate) fn find(
-        self,
-        name: &[u8],
-        hash: NameHash,
-        key: &[u8],
-        mut visit: impl FnMut(&EntryView<'_>),
-    ) -> usize {
+    pub(crate) fn find(self, name: &[u8], key: &[u8], mut visit: impl FnMut(&EntryView<'_>)) -> usize {
         let words = self.commons.words();
         let sought = Sought {
             name,
-            form: TopicSlot::form(hash.short(), self.shard, name),
+            form: TopicSlot::short_form(self.shard, name),
             key,
-            hash: self.commons.hash_key(hash, key),
+            hash: self.commons.hash_key(name, key),
         };
         let entries = self.commons.entries(self.shard);
         let mut slot = EntrySlot([0; SLOT_WORDS]);
@@ -194,8 +188,7 @@ impl<'a> Reader<'a> {
                 if slot.is_long() {
                     return Verdict::Hit(None, stamp);
                 }
-                let is_key =
-                    slot.hash() == sought.hash && slot.inline_bytes().as_slice()[..slot.lens().0] == *key;
+                let is_key = slot.is_inline_key(sought.hash, key);
                 match self.judge_topic(is_key, slot.topic(), &sought, stamp) {
                     Verdict::Hit((), stamp) => Verdict::Hit(Some(id), stamp),
                     Verdict::Other(stamp) => Verdict::Other(stamp),
@@ -216,9 +209,8 @@ impl<'a> Reader<'a> {
             if known.hidden {
                 return 0;
             }
-            let inline = slot.inline_bytes();
             let (key_len, meta_len) = slot.lens();
-            let (key, meta) = inline.as_slice()[..key_len + meta_len].split_at(key_len);
+            let (key, meta) = slot.inline_bytes()[..key_len + meta_len].split_at(key_len);
             visit(&EntryView { slot: &slot, known, shard: self.shard, topic: name, key, meta });
             return 1;
         }
@@ -282,8 +274,7 @@ impl<'a> Reader<'a> {
         if found.known.hidden {
             return false;
         }
-        let inline = found.slot.inline_bytes();
-        let (key, meta) = found.bytes(inline.as_slice());
+        let (key, meta) = found.bytes();
         visit(&EntryView { slot: &found.slot, known: found.known, shard: self.shard, topic, key, meta });
         true
     }
@@ -396,8 +387,11 @@ impl<'a> Entries<'a> {
     pub(crate) fn read(&mut self, id: u32) -> Option<Entry> {
         let Self { reader, found, topic } = self;
         let commons = reader.commons;
-        if !reader.copy(id, found) {
-            return None;
+        while !reader.copy(id, found) {
+            if stamp_of(commons.words(), id) & 1 == 0 {
+                return None;
+            }
+            // It was revised meanwhile; its session's lock does not keep that away.
         }
         let of = found.slot.topic();
         if !topic
@@ -409,27 +403,26 @@ impl<'a> Entries<'a> {
             *topic = Some((of, record.0[0], record.shard(), name));
         }
         let (_, _, shard, name) = topic.as_ref()?;
-        let inline = found.slot.inline_bytes();
-        let (key, meta) = found.bytes(inline.as_slice());
+        let (key, meta) = found.bytes();
         Some(Entry::new(found.slot.facts(found.known, *shard), name.clone(), key, meta))
     }
 }
 
+/// Whether a record is that of the topic of that name, whose [`TopicSlot::short_form`] is `form`. Without a look at its stamp.
+#[inline(always)]
+pub(super) fn is_topic(words: &Words, id: u32, form: u32, name: &[u8]) -> bool {
+    words.cell(at(id)).word(1).load(Ordering::Relaxed) as u32 == form && is_name(words, id, name)
+}
+
 /// Whether the name in a topic's record of that length is `name`.
 #[inline(always)]
-pub(super) fn is_name(words: &Words, id: u32, name: &[u8]) -> bool {
+fn is_name(words: &Words, id: u32, name: &[u8]) -> bool {
     if TopicSlot::blob_len(name) > 0 {
         return is_long_name(words, id, name);
     }
     let cell = words.cell(at(id));
-    let mut index = TopicSlot::NAME;
-    name.chunks(8).all(|chunk| {
-        let mut bytes = [0; 8];
-        bytes[..chunk.len()].copy_from_slice(chunk);
-        index += 1;
-        // Relaxed: the caller looks at the stamp again.
-        cell.word(index - 1).load(Ordering::Relaxed) == u64::from_le_bytes(bytes)
-    })
+    // Relaxed: the caller looks at the stamp again.
+    all_words(name, |index, word| cell.word(TopicSlot::NAME + index).load(Ordering::Relaxed) == word)
 }
 
 #[cold]
@@ -444,7 +437,7 @@ fn is_long_name(words: &Words, id: u32, name: &[u8]) -> bool {
 
 /// The name in a topic's record; what it is if the record was freed meanwhile is for the caller to find out.
 fn name_of(commons: &Commons, record: &TopicSlot) -> Vec<u8> {
-    let mut name = record.inline_bytes().as_slice().to_vec();
+    let mut name = record.inline_bytes().to_vec();
     name.truncate(record.name_len());
     if let Some(blob) = record.blob() {
         name.clear();

@@ -6,7 +6,7 @@
 use super::commons::{Commons, NameHash};
 use super::layout::{Blob, Draft, EntrySlot, Owner, TopicSlot, at, blob_len, id, topic_word};
 use super::pins::{Kept, Pins};
-use super::read::{Reader, is_name};
+use super::read::{Reader, is_topic};
 use super::records::Records;
 use super::topic::TopicRecord;
 use crate::Topic;
@@ -17,7 +17,7 @@ use crate::kernel::members::List;
 use crate::kernel::revise::{Leads, Spot};
 use crate::kernel::slot::{SLOT_WORDS, Slot};
 use crate::kernel::table::{Allocate, NoRoom, Verdict, Writer};
-use crate::memory::{Memory, Slab, Words};
+use crate::memory::{Memory, PAGE_WORDS, Slab, Words};
 use crate::sync::{Arc, Ordering};
 
 /// The number of a slot, unique in the tracker while its entry lives. Reused after it is gone.
@@ -64,12 +64,22 @@ fn hash_of(words: &Words) -> impl Fn(u32) -> u32 {
     move |named| (words.cell(at(named & !GROUP)).word(1).load(Ordering::Relaxed) >> 32) as u32
 }
 
-fn key_is(words: &Words, slot: &EntrySlot, key: &[u8]) -> bool {
-    let inline = slot.inline_bytes();
+/// Whether an entry has that hash and that key.
+#[inline(always)]
+fn key_is(words: &Words, slot: &EntrySlot, hash: u32, key: &[u8]) -> bool {
+    if slot.is_long() {
+        slot.hash() == hash && long_key_is(words, slot, key)
+    } else {
+        slot.is_inline_key(hash, key)
+    }
+}
+
+#[cold]
+fn long_key_is(words: &Words, slot: &EntrySlot, key: &[u8]) -> bool {
     if slot.lens().0 != key.len() {
         return false;
     }
-    match (slot.inline_key(&inline), slot.blob()) {
+    match (slot.inline_key(), slot.blob()) {
         (Some(held), _) => held == key,
         (None, Some(blob)) => {
             let mut held = Vec::new();
@@ -125,13 +135,12 @@ impl Store {
     /// Key and meta of an entry.
     pub(crate) fn bytes(&self, slot: &EntrySlot) -> (Vec<u8>, Vec<u8>) {
         let (key_len, _) = slot.lens();
-        let inline = slot.inline_bytes();
-        let mut bytes = slot.inline_key(&inline).unwrap_or(&[]).to_vec();
+        let mut bytes = slot.inline_key().unwrap_or(&[]).to_vec();
         match slot.blob() {
             Some(blob) => blob.read(self.words(), &mut bytes),
             None => {
                 let (key, meta) = slot.lens();
-                bytes.extend_from_slice(&inline.as_slice()[key..key + meta]);
+                bytes.extend_from_slice(&slot.inline_bytes()[key..key + meta]);
             }
         }
         let meta = bytes.split_off(key_len);
@@ -210,25 +219,16 @@ impl Store {
 
     /// As [`held`](Self::held), of a topic that need not be looked up first.
     #[inline]
-    pub(crate) fn held_by_name(
-        &self,
-        topic: &[u8],
-        name: NameHash,
-        (key, hash): (&[u8], u32),
-        owner: Owner,
-    ) -> Held {
+    pub(crate) fn held_by_name(&self, topic: &[u8], (key, hash): (&[u8], u32), owner: Owner) -> Held {
         let words = self.words();
-        let form = TopicSlot::form(name.short(), self.index, topic);
-        self.held_where(hash, key, owner, |id| {
-            words.cell(at(id)).word(1).load(Ordering::Relaxed) == form && is_name(words, id, topic)
-        })
+        let form = TopicSlot::short_form(self.index, topic);
+        self.held_where(hash, key, owner, |id| is_topic(words, id, form, topic))
     }
 
     #[inline(always)]
-    fn held_where(&self, hash: u32, key: &[u8], owner: Owner, is_topic: impl Fn(u32) -> bool) -> Held {
+    fn held_where(&self, hash: u32, key: &[u8], owner: Owner, is_it: impl Fn(u32) -> bool) -> Held {
         let words = self.words();
-        let is_key =
-            |slot: &EntrySlot| slot.hash() == hash && key_is(words, slot, key) && is_topic(slot.topic());
+        let is_key = |slot: &EntrySlot| key_is(words, slot, hash, key) && is_it(slot.topic());
         let stamp_of = |named: u32| words.cell(at(named & !GROUP)).word(0).load(Ordering::Relaxed);
         let found = self.entries.table().find(words, hash, |named, _| {
             if named & GROUP == 0 {
@@ -311,10 +311,18 @@ impl Store {
         Ok(slot)
     }
 
-    /// Asks for the lines that taking out or replacing an entry will need.
+    /// Asks for the lines that taking out an entry will need.
     #[inline]
-    pub(crate) fn prefetch_links(&self, record: u32, held: &EntrySlot) {
+    pub(crate) fn prefetch_links(&self, record: u32, slot: SlotId, held: &EntrySlot) {
+        // The head of the slot's page.
+        self.words().prefetch(at(slot) & !(PAGE_WORDS - 1));
         self.topics.get(record).list.prefetch(self.words(), held.position());
+    }
+
+    /// Whether an entry, of which `held` is a copy, gets another slot with a version of that meta.
+    #[inline]
+    pub(crate) fn must_move(&self, held: &EntrySlot, meta: &[u8]) -> bool {
+        !self.pins.is_idle() || !held.has_room(meta)
     }
 
     /// Gives an entry, of which `held` is a copy, another version; returns the slot that has it. That is the same one if key and meta fit

@@ -19,12 +19,24 @@ const CLOCK_MAX: u64 = NUMBER_MAX - (1 << 40);
 #[derive(Clone, Copy)]
 pub(crate) struct Joining<'a> {
     pub(crate) topic: &'a [u8],
-    pub(crate) name: NameHash,
+    /// The [`stable_hash`](super::stable_hash) of the topic.
+    pub(crate) stable: u64,
     pub(crate) key: &'a [u8],
     pub(crate) key_hash: u32,
     pub(crate) meta: &'a [u8],
     /// [`content_hash`] of it.
     pub(crate) content: u64,
+}
+
+/// What has come of an update.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Updated {
+    /// The entry has a new version. It was in the one slot and is in the other, which may be the same.
+    Done { from: SlotId, to: SlotId, dot: EntryRef },
+    /// It has another version than expected. Nothing was changed.
+    Superseded,
+    /// It takes another slot. Nothing was changed.
+    MustMove,
 }
 
 /// The three changes, for entries of any origin. What is silent changes without an event.
@@ -69,7 +81,7 @@ impl State {
     pub(crate) fn leave(&mut self, slot: SlotId, held: &EntrySlot, wakes: &mut Wakes) -> u64 {
         self.version += 1;
         let record = self.store.record_of(held);
-        self.store.prefetch_links(record, held);
+        self.store.prefetch_links(record, slot, held);
         let digest = self.digest_of(held);
         let told = self.is_told(held);
         let left = (told && self.is_heard(record)).then(|| self.entry(slot));
@@ -86,16 +98,20 @@ impl State {
 
     /// The part of an entry in its lane's digest.
     pub(crate) fn digest_of(&self, slot: &EntrySlot) -> u64 {
+        digest(self.content_of(slot, None), slot.birth(), slot.clock())
+    }
+
+    /// The [`content_hash`] of an entry, with another meta if there is one.
+    fn content_of(&self, slot: &EntrySlot, other: Option<&[u8]>) -> u64 {
         let topic = self.store.topics.get(self.store.record_of(slot)).hash.stable;
-        let content = if slot.is_long() {
+        if slot.is_long() {
             let (key, meta) = self.store.bytes(slot);
-            content_hash(topic, &key, &meta)
+            content_hash(topic, &key, other.unwrap_or(&meta))
         } else {
-            let inline = slot.inline_bytes();
             let (key, meta) = slot.lens();
-            content_hash(topic, &inline.as_slice()[..key], &inline.as_slice()[key..key + meta])
-        };
-        digest(content, slot.birth(), slot.clock())
+            let (key, meta) = slot.inline_bytes()[..key + meta].split_at(key);
+            content_hash(topic, key, other.unwrap_or(meta))
+        }
     }
 }
 
@@ -121,14 +137,9 @@ impl State {
     }
 
     /// The slot of this session's entry.
-    pub(crate) fn find_own(
-        &self,
-        session: u64,
-        topic: &[u8],
-        name: NameHash,
-        (key, hash): (&[u8], u32),
-    ) -> Option<SlotId> {
-        self.store.held_by_name(topic, name, (key, hash), Owner::Session(session)).own
+    pub(crate) fn find_own(&self, session: u64, joining: &Joining<'_>) -> Option<SlotId> {
+        let key = (joining.key, joining.key_hash);
+        self.store.held_by_name(joining.topic, key, Owner::Session(session)).own
     }
 
     /// Whether a slot is this session's entry, here and now. What a session remembers may be others' by now, or be kept for a reader
@@ -142,7 +153,7 @@ impl State {
     pub(crate) fn track(
         &mut self,
         session: u64,
-        joining: &Joining<'_>,
+        (joining, name): (&Joining<'_>, NameHash),
         full: Option<Error>,
         config: &Config,
         wakes: &mut Wakes,
@@ -152,7 +163,7 @@ impl State {
         }
         let owner = Owner::Session(session);
         let (hash, key) = (joining.key_hash, joining.key);
-        let record = self.find_topic(joining.topic, joining.name);
+        let record = self.find_topic(joining.topic, name);
         let held = record.map_or_else(Held::default, |record| self.store.held(record, hash, key, owner));
         if let Some(slot) = held.own {
             return Err(Error::AlreadyTracked { existing: self.dot(self.store.slot(slot).clock()) });
@@ -163,16 +174,10 @@ impl State {
         if let Some((field, max)) = self.limit_reached(held, config) {
             return Err(Error::Full { field, max });
         }
-        let clock = self.lane.clock + 1;
-        if clock > CLOCK_MAX {
-            return Err(Error::Full {
-                field: "clock",
-                max: usize::try_from(CLOCK_MAX).unwrap_or(usize::MAX),
-            });
-        }
+        let clock = self.next_clock()?;
         let record = match record {
             Some(record) => record,
-            None => self.store.intern_topic(joining.topic, joining.name).map_err(|NoRoom| self.no_room())?,
+            None => self.store.intern_topic(joining.topic, name).map_err(|NoRoom| self.no_room())?,
         };
         let fresh = Fresh { owner, clock, birth: clock, hash, key, meta: joining.meta };
         let slot = match self.join(record, &fresh, held, wakes) {
@@ -190,46 +195,91 @@ impl State {
         Ok((slot, self.dot(clock)))
     }
 
-    /// Gives an own entry a new version; returns the old slot, the new one and the new ref. `expected`: only if its version is still
-    /// this clock; otherwise `Ok(None)`.
+    fn next_clock(&self) -> Result<u64, Error> {
+        let clock = self.lane.clock + 1;
+        let max = || usize::try_from(CLOCK_MAX).unwrap_or(usize::MAX);
+        if clock > CLOCK_MAX { Err(Error::Full { field: "clock", max: max() }) } else { Ok(clock) }
+    }
+
+    /// The slot of this session's entry of which a ref names the present version.
+    pub(crate) fn find_ref(&self, session: u64, of: EntryRef) -> Option<SlotId> {
+        let slot = self.lane.dots.get(of.clock).filter(|_| of == self.dot(of.clock))?;
+        (self.store.slot(slot).owner() == Owner::Session(session)).then_some(slot)
+    }
+
+    /// Gives the entry that a ref names a new version; as [`update`](Self::update).
+    pub(crate) fn update_ref(
+        &mut self,
+        session: u64,
+        of: EntryRef,
+        meta: &[u8],
+        may_move: bool,
+        wakes: &mut Wakes,
+    ) -> Result<Updated, Error> {
+        if self.closed {
+            return Err(Error::Shutdown);
+        }
+        let slot = self.find_ref(session, of).ok_or(Error::NotTracked)?;
+        let old = self.store.slot(slot);
+        if !may_move && self.store.must_move(&old, meta) {
+            return Ok(Updated::MustMove);
+        }
+        let content = self.content_of(&old, Some(meta));
+        self.update_slot(slot, &old, meta, content, wakes)
+    }
+
+    /// Gives an own entry a new version. `expected`: only if its version is still this clock. `may_move`: if it takes another slot for
+    /// that, it may; its session is locked.
     pub(crate) fn update(
         &mut self,
         session: u64,
         joining: &Joining<'_>,
         expected: Option<u64>,
+        may_move: bool,
         wakes: &mut Wakes,
-    ) -> Result<Option<(SlotId, SlotId, EntryRef)>, Error> {
+    ) -> Result<Updated, Error> {
         if self.closed {
             return Err(Error::Shutdown);
         }
-        let key = (joining.key, joining.key_hash);
-        let slot = self.find_own(session, joining.topic, joining.name, key).ok_or(Error::NotTracked)?;
+        let slot = self.find_own(session, joining).ok_or(Error::NotTracked)?;
         let old = self.store.slot(slot);
+        self.lane.dots.prefetch(old.clock());
         if expected.is_some_and(|expected| expected != old.clock()) {
-            return Ok(None);
+            return Ok(Updated::Superseded);
         }
-        let clock = self.lane.clock + 1;
-        if clock > CLOCK_MAX {
-            return Err(Error::Full {
-                field: "clock",
-                max: usize::try_from(CLOCK_MAX).unwrap_or(usize::MAX),
-            });
+        if !may_move && self.store.must_move(&old, joining.meta) {
+            return Ok(Updated::MustMove);
         }
-        let gone = self.digest_of(&old);
-        let revised = self.revise(slot, &old, (clock, old.clock()), joining.meta, wakes);
+        self.update_slot(slot, &old, joining.meta, joining.content, wakes)
+    }
+
+    /// Gives the own entry in a slot, of which `old` is a copy, a new version of that content.
+    #[inline]
+    fn update_slot(
+        &mut self,
+        slot: SlotId,
+        old: &EntrySlot,
+        meta: &[u8],
+        content: u64,
+        wakes: &mut Wakes,
+    ) -> Result<Updated, Error> {
+        let clock = self.next_clock()?;
+        let gone = self.digest_of(old);
+        let revised = self.revise(slot, old, (clock, old.clock()), meta, wakes);
         let new = revised.map_err(|NoRoom| self.no_room())?;
         self.lane.tick(Logged::Update { birth: old.birth() });
-        let came = digest(joining.content, old.birth(), clock);
+        let came = digest(content, old.birth(), clock);
         self.lane.digest = self.lane.digest.wrapping_sub(gone).wrapping_add(came);
         self.lane.dots.remove(old.clock());
         self.lane.dots.insert(clock, new);
         self.counters.updated += 1;
-        Ok(Some((slot, new, self.dot(clock))))
+        Ok(Updated::Done { from: slot, to: new, dot: self.dot(clock) })
     }
 
     /// Takes an own entry out.
     pub(crate) fn untrack(&mut self, slot: SlotId, wakes: &mut Wakes) {
         let held = self.store.slot(slot);
+        self.lane.dots.prefetch(held.clock());
         let digest = self.leave(slot, &held, wakes);
         self.lane.tick(Logged::Remove { birth: held.birth() });
         self.lane.digest = self.lane.digest.wrapping_sub(digest);

@@ -1,5 +1,7 @@
 //! A page of a dot index: the slots of 1,024 consecutive clocks.
 
+use crate::memory::prefetch;
+
 /// Clocks of a page.
 pub(super) const PAGE_CLOCKS: u64 = CLOCKS as u64;
 const CLOCKS: usize = 1024;
@@ -60,6 +62,21 @@ impl Page {
             }
             Self::List(dots) => seek(dots, clock).ok().map(|found| dots[found].slot),
             Self::Array(array) => Some(array.slots[clock]).filter(|&slot| slot != 0),
+        }
+    }
+
+    /// Asks for the line that a removal will change.
+    #[inline]
+    pub(super) fn prefetch(&self, clock: usize) {
+        match self {
+            Self::Few { .. } => {}
+            // The middle, where a search begins.
+            Self::List(dots) => {
+                if let Some(dot) = dots.get(dots.len() / 2) {
+                    prefetch(dot);
+                }
+            }
+            Self::Array(array) => prefetch(&array.slots[clock]),
         }
     }
 
