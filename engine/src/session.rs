@@ -396,9 +396,11 @@ impl Session {
         if self.tracker.is_shutdown() {
             return Vec::new();
         }
-        // The session's lock keeps them, but for a shutdown: then they are gone, or others'.
+        let mut slots = Vec::with_capacity(owned.len());
+        self.for_each_own(owned.candidates(), |_, _, slot| slots.extend(slot));
+        // The session's lock keeps them in their slots, but for a shutdown: then they are gone, or others'.
         let mut read = Entries::new(&self.tracker.commons);
-        let entries = owned.candidates().into_iter().filter_map(|slot| read.read(slot));
+        let entries = slots.into_iter().filter_map(|slot| read.read(slot));
         entries.filter(|entry| entry.session() == Some(self.id)).collect()
     }
 
@@ -427,9 +429,22 @@ impl Session {
         |slot| self.tracker.commons.is_owned_by(slot, self.id.0)
     }
 
-    /// Takes those entries out that are this session's, a few for each time that a shard is locked; returns their slots.
+    /// Takes those entries out that are this session's; returns their slots.
     fn leave(&self, slots: Vec<SlotId>, wakes: &mut Wakes) -> Vec<SlotId> {
         let mut left = Vec::with_capacity(slots.len());
+        self.for_each_own(slots, |shard, state, slot| match slot {
+            Some(slot) => {
+                state.untrack(slot, wakes);
+                left.push(slot);
+            }
+            None => self.tracker.publish(shard, state, wakes),
+        });
+        left
+    }
+
+    /// Runs `each` on those slots that are this session's, and without a slot before a shard is unlocked: after a few, so that nobody waits
+    /// long for it.
+    fn for_each_own(&self, slots: Vec<SlotId>, mut each: impl FnMut(&Shard, &mut State, Option<SlotId>)) {
         let commons = &self.tracker.commons;
         let mut places: Vec<(u16, SlotId)> =
             slots.into_iter().map(|slot| (commons.shard_of_slot(slot), slot)).collect();
@@ -440,14 +455,12 @@ impl Session {
                 let mut state = shard.lock();
                 for &(_, slot) in part {
                     if state.is_own(self.id.0, slot) {
-                        state.untrack(slot, wakes);
-                        left.push(slot);
+                        each(shard, &mut state, Some(slot));
                     }
                 }
-                self.tracker.finish(shard, state, wakes);
+                each(shard, &mut state, None);
             }
         }
-        left
     }
 }
 

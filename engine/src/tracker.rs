@@ -383,10 +383,15 @@ impl Inner {
     }
 
     /// Ends a change: publishes the clock and unlocks.
-    pub(crate) fn finish(&self, shard: &Shard, state: MutexGuard<'_, State>, wakes: &mut Wakes) {
+    pub(crate) fn finish(&self, shard: &Shard, mut state: MutexGuard<'_, State>, wakes: &mut Wakes) {
+        self.publish(shard, &mut state, wakes);
+    }
+
+    /// Publishes the clock of a shard that is locked.
+    pub(crate) fn publish(&self, shard: &Shard, state: &mut State, wakes: &mut Wakes) {
         // Relaxed: the lock that is held orders this with `Replica::on_change`, which takes it after it has set the flag.
         wakes.moved |= self.hooked.load(Ordering::Relaxed) && shard.clock() != state.lane.clock;
-        shard.publish(&state);
+        shard.publish(state);
     }
 
     /// Runs what takes locks and makes changes; when it has let go of them all, wakes readers and the replication. Those are

@@ -166,3 +166,80 @@ fn t3_closures_of_many_threads_lose_no_update() {
     assert_eq!(tracker.get("room", "counter")[0].meta_str(), (THREADS * ROUNDS).to_string());
     assert_eq!(tracker.stats().updated_total, THREADS * ROUNDS);
 }
+
+#[test]
+fn t3_a_ref_updates_and_untracks_the_version_that_it_names_and_no_other() {
+    let tracker = Tracker::new();
+    let (session, other) = (tracker.session(), tracker.session());
+    let first = session.track("room", "alice", "1").unwrap();
+    let mut events = tracker.subscribe(Filter::topic("room").without_snapshot());
+    let second = session.update_ref(first, "2").unwrap();
+    assert_eq!((second.lane, second.clock), (first.lane, first.clock + 1));
+    // Longer than a slot, and back.
+    let third = session.update_ref(second, "3".repeat(100)).unwrap();
+    let fourth = session.update_ref(third, "4").unwrap();
+    assert_eq!(tracker.get("room", "alice")[0].entry_ref(), fourth);
+    assert_eq!(session.entries().len(), 1);
+
+    let before = fingerprint(&tracker);
+    let refused = Err(Error::NotTracked);
+    assert_eq!(session.update_ref(third, "5"), refused, "another version is there");
+    assert_eq!(other.update_ref(fourth, "5"), refused, "it is another session's");
+    let elsewhere = headcount::EntryRef { lane: u16::MAX, ..fourth };
+    assert_eq!(session.update_ref(elsewhere, "5"), refused, "there is no such lane");
+    let earlier =
+        headcount::EntryRef { incarnation: headcount::Incarnation { epoch: 7, nonce: 7 }, ..fourth };
+    assert_eq!(session.update_ref(earlier, "5"), refused, "another life's");
+    let long = session.update_ref(fourth, vec![0; 1 << 20]);
+    assert!(matches!(long, Err(Error::TooLong { field: "meta", .. })));
+    assert_eq!((session.untrack_ref(third), other.untrack_ref(fourth)), (Ok(false), Ok(false)));
+    assert_eq!(session.untrack_ref(elsewhere), Ok(false));
+    assert_eq!(fingerprint(&tracker), before, "nothing was changed");
+
+    assert_eq!(session.untrack_ref(fourth), Ok(true));
+    assert_eq!(session.untrack_ref(fourth), Ok(false), "it is gone");
+    assert!(session.is_empty() && !tracker.contains("room", "alice"));
+    let told = told(&mut events);
+    assert_eq!((told.len(), told.last().map(String::as_str)), (5, Some("empty room")));
+    tracker.shutdown();
+    assert_eq!(
+        (session.update_ref(fourth, "6"), session.untrack_ref(fourth)),
+        (Err(Error::Shutdown), Err(Error::Shutdown))
+    );
+}
+
+/// What was chosen under the lock is read outside of it: versions that come meanwhile get slots of their own.
+#[test]
+fn t3_updates_beside_snapshots_and_entries_lose_nothing() {
+    let tracker = Tracker::new();
+    let session = tracker.session();
+    let keys: Vec<String> = (0..64).map(|key| format!("key-{key}")).collect();
+    keys.iter().for_each(|key| drop(session.track("room", key, [0; 16]).unwrap()));
+    let start = Barrier::new(3);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            start.wait();
+            for version in 1..=2_000_usize {
+                // Every eighth does not fit its slot.
+                let meta = vec![version as u8; if version % 8 == 0 { 64 } else { 16 }];
+                session.update("room", &keys[version % keys.len()], meta).unwrap();
+            }
+        });
+        scope.spawn(|| {
+            start.wait();
+            for _ in 0..300 {
+                let snapshot = tracker.snapshot("room");
+                assert_eq!(snapshot.entries.len(), keys.len());
+                let is_whole =
+                    |entry: &headcount::Entry| entry.meta().iter().all(|&byte| byte == entry.meta()[0]);
+                assert!(snapshot.entries.iter().all(is_whole));
+            }
+        });
+        scope.spawn(|| {
+            start.wait();
+            for _ in 0..300 {
+                assert_eq!(session.entries().len(), keys.len());
+            }
+        });
+    });
+}
