@@ -7,8 +7,9 @@ const OURS: &str = "headcount";
 const MAPS: [&str; 5] = ["rwlock_hashbrown_64", "dashmap", "papaya", "scc", "mutex_hashmap"];
 const TOPIC_MAPS: [&str; 2] = ["rwlock_hashbrown_64", "dashmap"];
 const ORSWOT: [&str; 1] = ["crdts_orswot"];
-const BESIDE_MAPS: [&str; 16] = [
+const BESIDE_MAPS: [&str; 18] = [
     "get_hit",
+    "get_stream",
     "get_owned_hit",
     "get_miss",
     "track",
@@ -16,6 +17,7 @@ const BESIDE_MAPS: [&str; 16] = [
     "track_untrack",
     "track_many",
     "update",
+    "update_ref",
     "update_vs_insert",
     "session_end",
     "mix_90_10_1t",
@@ -25,7 +27,7 @@ const BESIDE_MAPS: [&str; 16] = [
     "hot_topic_1t",
     "hot_topic_2t",
 ];
-const BESIDE_TOPIC_MAPS: [&str; 3] = ["list", "list_owned", "list_large"];
+const BESIDE_TOPIC_MAPS: [&str; 4] = ["list", "list_owned", "list_again", "list_large"];
 const BESIDE_ORSWOT: [&str; 5] =
     ["crdt_contains", "crdt_add", "crdt_remove", "delta_apply_200", "delta_apply_2000"];
 

@@ -4,7 +4,7 @@ use super::data::Item;
 use super::stats::OURS;
 use super::store::{Store, look_at};
 use crate::peers::{FlatMap, Meta, OrswotSet};
-use headcount::{Session, Tracker};
+use headcount::{EntryRef, Session, Tracker};
 use parking_lot::Mutex;
 
 /// The tracker, with the sessions of its residents.
@@ -24,6 +24,7 @@ impl Ours {
 impl Store for Ours {
     const NAME: &'static str = OURS;
     type Owner = Session;
+    type Ref = EntryRef;
 
     fn empty(sessions: usize) -> Self {
         let tracker = Tracker::new();
@@ -41,6 +42,16 @@ impl Store for Ours {
 
     fn update(&self, item: &Item, meta: &Meta) -> bool {
         self.session_of(item).update(item.topic(), item.name(), meta).is_ok()
+    }
+
+    fn ref_of(&self, item: &Item) -> EntryRef {
+        let mut of = None;
+        self.tracker.read(item.topic(), item.name(), |view| of = Some(view.entry_ref()));
+        of.expect("it is resident")
+    }
+
+    fn update_ref(&self, item: &Item, of: &EntryRef, meta: &Meta) -> bool {
+        self.session_of(item).update_ref(*of, meta).is_ok()
     }
 
     fn read(&self, item: &Item) -> Option<u64> {
@@ -85,6 +96,7 @@ pub(crate) struct Peer<M>(M);
 impl<M: FlatMap + 'static> Store for Peer<M> {
     const NAME: &'static str = M::NAME;
     type Owner = ();
+    type Ref = ();
 
     fn empty(_sessions: usize) -> Self {
         Self(M::default())
@@ -98,6 +110,12 @@ impl<M: FlatMap + 'static> Store for Peer<M> {
 
     fn update(&self, item: &Item, meta: &Meta) -> bool {
         self.0.update(&item.key, meta)
+    }
+
+    fn ref_of(&self, _item: &Item) {}
+
+    fn update_ref(&self, item: &Item, (): &(), meta: &Meta) -> bool {
+        self.update(item, meta)
     }
 
     fn read(&self, item: &Item) -> Option<u64> {
@@ -141,6 +159,7 @@ pub(crate) struct Orswot(Mutex<OrswotSet>);
 impl Store for Orswot {
     const NAME: &'static str = OrswotSet::NAME;
     type Owner = ();
+    type Ref = ();
 
     fn empty(_sessions: usize) -> Self {
         Self(Mutex::new(OrswotSet::new(1)))
@@ -155,6 +174,12 @@ impl Store for Orswot {
     /// It has no metas: there is nothing to change.
     fn update(&self, item: &Item, _meta: &Meta) -> bool {
         self.0.lock().contains(&item.key)
+    }
+
+    fn ref_of(&self, _item: &Item) {}
+
+    fn update_ref(&self, item: &Item, (): &(), meta: &Meta) -> bool {
+        self.update(item, meta)
     }
 
     fn read(&self, item: &Item) -> Option<u64> {

@@ -15,11 +15,14 @@
 //!   may be somebody else's.
 //! * **Wall and CPU.** CPU time is that of the thread; of several threads, the sum of theirs for an operation. Wall time of
 //!   several threads is that of a thread's operation: with two threads that do not disturb each other it is as with one.
-//! * **Reads** wait for each other: the next depends on what the last one saw. A reader sums eight bytes of the meta.
+//! * **Reads** wait for each other: the next depends on what the last one saw. Those of `get_stream` do not. A reader sums eight bytes of
+//!   the meta.
+//! * **`list_again`** lists a topic that was listed a moment ago, so that it lies in the processor's cache.
 //! * **Keys** are joined, and sessions made, before the clock runs. Allocation is in the time: it is the price of a map.
 //! * **Updates** are of residents, by their own session; for a map it is to overwrite what is there.
 //! * **`session_end`** is a session of 100 that is dropped; of a map, the removal of 100 keys, which the application
 //!   would have to remember.
+//! * **`update_ref`** is an update by whoever kept the ref of the entry, without a search; a map has no such way and searches.
 //! * **`update_vs_insert`** is our update beside a map's insert of a fresh key: both make a new version of an entry.
 //! * **`crdt_…`** and **`delta_apply_…`** are beside another ORSWOT, with as many entries resident as the name says, or a
 //!   tenth. With `--quick` that ORSWOT merges into few members only.

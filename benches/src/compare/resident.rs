@@ -15,6 +15,7 @@ use indexmap::IndexMap;
 const JOIN_AND_LEAVE: [&str; 4] = ["track", "untrack", "track_untrack", "update_vs_insert"];
 const UPDATE: [&str; 2] = ["update", "update_vs_insert"];
 const LIST: [&str; 2] = ["list", "list_owned"];
+const LIST_AGAIN: &str = "list_again";
 const LONGEST: &str = "longest_write";
 const TAIL: &str = "tail";
 /// Reads of a burst: far shorter than a time slice.
@@ -23,8 +24,9 @@ const BURST: usize = 200;
 const MIXES: [(&str, u64, usize); 4] =
     [("mix_90_10_1t", 10, 1), ("mix_90_10_2t", 10, 2), ("mix_50_50_1t", 50, 1), ("mix_50_50_2t", 50, 2)];
 /// As they are reported.
-const ORDER: [&str; 16] = [
+const ORDER: [&str; 19] = [
     "get_hit",
+    "get_stream",
     "get_owned_hit",
     "get_miss",
     "track",
@@ -32,10 +34,12 @@ const ORDER: [&str; 16] = [
     "track_untrack",
     "track_many",
     "update",
+    "update_ref",
     "update_vs_insert",
     "session_end",
     "list",
     "list_owned",
+    LIST_AGAIN,
     "mix_90_10_1t",
     "mix_90_10_2t",
     "mix_50_50_1t",
@@ -59,7 +63,7 @@ pub(crate) fn measure(plan: &Plan, figures: &mut Figures) {
         contestants.push((entrant.load)(&data, plan.wants(LONGEST).then_some(&mut writes)));
         longest.push(writes);
     }
-    let listers = if plan.wants_any(&LIST) {
+    let listers = if plan.wants_any(&LIST) || plan.wants(LIST_AGAIN) {
         let trackers = contestants.iter().filter_map(|contestant| contestant.tracker());
         topics::listers(plan, &data, trackers)
     } else {
@@ -108,6 +112,9 @@ fn rounds(
         for contestant in each().filter(|_| plan.wants("get_hit")) {
             add("get_hit", contestant.name(), contestant.read(residents(0), true));
         }
+        for contestant in each().filter(|_| plan.wants("get_stream")) {
+            add("get_stream", contestant.name(), contestant.read_stream(residents(3)));
+        }
         for contestant in each().filter(|_| plan.wants("get_owned_hit")) {
             add("get_owned_hit", contestant.name(), contestant.read_owned(residents(1)));
         }
@@ -126,6 +133,10 @@ fn rounds(
             let meta = [u8::try_from(round % 256).unwrap_or(0); 32];
             add("update", contestant.name(), contestant.update(residents(2), &meta));
         }
+        for contestant in each().filter(|_| plan.wants("update_ref")) {
+            let meta = [u8::try_from(round % 256).unwrap_or(0) ^ 0x80; 32];
+            add("update_ref", contestant.name(), contestant.update_ref(residents(4), &meta));
+        }
         for contestant in each().filter(|_| plan.wants("session_end")) {
             add("session_end", contestant.name(), contestant.end_sessions(&data.fresh));
         }
@@ -136,6 +147,12 @@ fn rounds(
                 let (members, timing) = timed(|| lister.list(topics, owned));
                 add(name, lister.name(), timing.per(members));
             }
+        }
+        let topics = topics::of_turn(plan, &listed, round * LIST.len());
+        for lister in
+            Plan::order(listers.len(), round).map(|at| &listers[at]).filter(|_| plan.wants(LIST_AGAIN))
+        {
+            add(LIST_AGAIN, lister.name(), topics::again(lister.as_ref(), topics));
         }
         for (name, updates, threads) in MIXES {
             let own = &own[threads - 1];

@@ -18,6 +18,12 @@ pub(crate) trait Store: Send + Sync + Sized + 'static {
 
     fn join_resident(&self, item: &Item);
     fn update(&self, item: &Item, meta: &Meta) -> bool;
+    /// What whoever made an entry may keep to come back to it.
+    type Ref;
+    /// The one of a resident.
+    fn ref_of(&self, item: &Item) -> Self::Ref;
+    /// As `update`, by the ref if there is such a way.
+    fn update_ref(&self, item: &Item, of: &Self::Ref, meta: &Meta) -> bool;
     /// Looks at the meta in its place, see [`look_at`].
     fn read(&self, item: &Item) -> Option<u64>;
     /// Copies the entry out and looks at the copy.

@@ -42,11 +42,14 @@ pub(crate) trait Contestant: Send + Sync {
     fn tracker(&self) -> Option<Tracker>;
     /// Reads that depend on each other, each of something that is there, or none of it.
     fn read(&self, items: &[Item], present: bool) -> Cost;
+    /// Reads that do not depend on each other: as many at once as the processor can.
+    fn read_stream(&self, items: &[Item]) -> Cost;
     fn read_owned(&self, items: &[Item]) -> Cost;
     /// Joins in the one order, leaves in the other.
     fn join_and_leave(&self, joins: &[Item], leaves: &[Item]) -> [Cost; 2];
     fn join_many(&self, joins: &[Item]) -> Cost;
     fn update(&self, items: &[Item], meta: &Meta) -> Cost;
+    fn update_ref(&self, items: &[Item], meta: &Meta) -> Cost;
     fn end_sessions(&self, joins: &[Item]) -> Cost;
     fn mix(&self, mix: &Mix<'_>) -> Cost;
     /// Each thread joins and leaves with its own items, so many times.
@@ -111,6 +114,12 @@ impl<S: Store> Contestant for Turns<S> {
         read_all(items, present, |item| self.0.read(item))
     }
 
+    fn read_stream(&self, items: &[Item]) -> Cost {
+        let (found, timing) = timed(|| items.iter().filter(|item| self.0.read(item).is_some()).count());
+        assert_eq!(found, items.len(), "a read found what is there");
+        timing.per(items.len())
+    }
+
     fn read_owned(&self, items: &[Item]) -> Cost {
         read_all(items, true, |item| self.0.read_owned(item))
     }
@@ -141,6 +150,15 @@ impl<S: Store> Contestant for Turns<S> {
 
     fn update(&self, items: &[Item], meta: &Meta) -> Cost {
         let (updated, timing) = timed(|| items.iter().filter(|item| self.0.update(item, meta)).count());
+        assert_eq!(updated, items.len(), "every resident was updated");
+        timing.per(items.len())
+    }
+
+    fn update_ref(&self, items: &[Item], meta: &Meta) -> Cost {
+        let refs: Vec<S::Ref> = items.iter().map(|item| self.0.ref_of(item)).collect();
+        let both = || items.iter().zip(&refs);
+        let (updated, timing) =
+            timed(|| both().filter(|(item, of)| self.0.update_ref(item, of, meta)).count());
         assert_eq!(updated, items.len(), "every resident was updated");
         timing.per(items.len())
     }

@@ -37,7 +37,7 @@ pub(super) fn all_words(bytes: &[u8], mut is: impl FnMut(usize, u64) -> bool) ->
             return false;
         }
     }
-    bytes.len() % 8 == 0 || is(whole.len(), rest(bytes).to_le())
+    bytes.len().is_multiple_of(8) || is(whole.len(), rest(bytes).to_le())
 }
 
 /// Puts bytes into words from byte `at` on, where all are zeros.
