@@ -388,10 +388,11 @@ impl<'a> Entries<'a> {
         let Self { reader, found, topic } = self;
         let commons = reader.commons;
         while !reader.copy(id, found) {
-            if stamp_of(commons.words(), id) & 1 == 0 {
+            // It was revised meanwhile, which its session's lock does not keep away, if it has another stamp now. If not, it is no slot.
+            let now = stamp_of(commons.words(), id);
+            if now & 1 == 0 || now == found.slot.0[0] {
                 return None;
             }
-            // It was revised meanwhile; its session's lock does not keep that away.
         }
         let of = found.slot.topic();
         if !topic

@@ -214,7 +214,9 @@ fn t3_updates_beside_snapshots_and_entries_lose_nothing() {
     let tracker = Tracker::new();
     let session = tracker.session();
     let keys: Vec<String> = (0..64).map(|key| format!("key-{key}")).collect();
-    keys.iter().for_each(|key| drop(session.track("room", key, [0; 16]).unwrap()));
+    for key in &keys {
+        session.track("room", key, [0; 16]).unwrap();
+    }
     let start = Barrier::new(3);
     thread::scope(|scope| {
         scope.spawn(|| {
