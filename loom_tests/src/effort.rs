@@ -50,6 +50,15 @@ impl Effort {
     pub fn explore_bounded(self, preemptions: usize, model: impl Fn() + Send + Sync + 'static) {
         check(Some(preemptions + if self.deep { DEEP_PREEMPTIONS_MORE } else { 0 }), model);
     }
+
+    /// Like [`explore_bounded`](Self::explore_bounded), with no more preemptions in a deep run than `deep`: for what grows so fast with
+    /// them that four more would take hours.
+    ///
+    /// # Panics
+    /// As [`explore`](Self::explore).
+    pub fn explore_up_to(self, usual: usize, deep: usize, model: impl Fn() + Send + Sync + 'static) {
+        check(Some(if self.deep { deep } else { usual }), model);
+    }
 }
 
 fn check(preemption_bound: Option<usize>, model: impl Fn() + Send + Sync + 'static) {

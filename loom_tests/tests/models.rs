@@ -8,9 +8,10 @@
 //! HEADCOUNT_LOOM_DEEP=1 cargo test --release -p headcount-loom-tests    more operations and preemptions, some minutes
 //! ```
 //!
-//! Two threads are explored exhaustively in the models of bell, mailbox, change, origin and (but for its third thread) slot, and up to two
-//! or three preemptions in those of the other storage kernels; three threads up to two preemptions (four more in a deep run). loom
-//! has no clock: of the waits with a deadline, the models have those whose deadline has passed already.
+//! Two threads are explored exhaustively in the models of bell, mailbox, change, origin and slot (there but for a third thread, and for
+//! what goes on around a slot that is revised), and up to two or three preemptions in those of the other storage kernels; three threads
+//! up to two preemptions. A deep run adds four, but for two revisions of which a reader may meet both: these are more than it
+//! can go through. loom has no clock: of the waits with a deadline, the models have those whose deadline has passed already.
 
 #[cfg(loom)]
 #[allow(dead_code, reason = "the kernels offer the engine more than the models use")]
@@ -86,7 +87,7 @@ fn main() -> std::process::ExitCode {
         };
     }
 
-    const CENSUS: Census = Census { models: 54, faults: 52 };
+    const CENSUS: Census = Census { models: 60, faults: 57 };
     let kernels = [
         kernel!("bell", "../../engine/src/kernel/bell.rs", models::bell::MODELS),
         kernel!("mailbox", "../../engine/src/kernel/mailbox.rs", models::mailbox::MODELS),

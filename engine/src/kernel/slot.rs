@@ -65,7 +65,7 @@ pub(crate) const DRAFTS_WORDS: usize = DRAFT_COUNT * DRAFT_WORDS;
 
 /// The draft of the writer who draws such stamps.
 fn draft_of(stamp: u64) -> usize {
-    DRAFTS + (stamp >> 1) as usize % DRAFT_COUNT * DRAFT_WORDS
+    DRAFTS + ((stamp >> 1) as usize & (DRAFT_COUNT - 1)) * DRAFT_WORDS
 }
 
 /// What a slot holds: the stamp and eleven words of payload.

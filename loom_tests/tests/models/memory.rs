@@ -5,6 +5,7 @@
 //! a writer's looks are none of loom's business here. It holds the lock of what it looks at, so it sees the latest store
 //! of all, and that is kept beside each atomic. What writers and readers are is said by whose [`Words`] they hold.
 
+use crate::kernel::slot::DRAFTS;
 use crate::kernel::table::Allocate;
 use crate::sync::{Arc, AtomicU64, Ordering, fence};
 use std::sync::atomic::AtomicU64 as Latest;
@@ -91,7 +92,7 @@ pub(crate) struct Places<const FAULT: u8> {
 }
 
 impl<const FAULT: u8> Places<FAULT> {
-    /// Everything from that word on.
+    /// Everything from that word on, up to the draft.
     pub(crate) fn new(words: &Words, from: usize) -> Self {
         Self { words: words.clone(), fresh: from, free: Vec::new() }
     }
@@ -109,7 +110,7 @@ impl<const FAULT: u8> Allocate for Places<FAULT> {
             None => {
                 let at = self.fresh;
                 self.fresh += size;
-                assert!(self.fresh <= WORDS, "the model needs more words than were made");
+                assert!(self.fresh <= DRAFTS, "the model needs more words than were made");
                 at
             }
         };

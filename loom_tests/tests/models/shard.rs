@@ -132,6 +132,12 @@ impl<const FAULT: u8> Shard<FAULT> {
         Slot::<FAULT>::publish(&self.words, at(slot), &entry.pack(stamp));
     }
 
+    /// Gives a live slot another payload where it is. What leads to it must lead to that, too.
+    pub(super) fn revise(&mut self, slot: u32, entry: Entry) {
+        let stamp = next_stamp(&mut self.stamps);
+        Slot::<FAULT>::revise(&self.words, at(slot), &entry.pack(stamp));
+    }
+
     /// Takes the place of a segment of the index that was given up last, and stores zeros into it.
     pub(super) fn take_segment(&mut self) {
         let at = self.places.take(SEGMENT_WORDS).expect("there is room");
