@@ -69,7 +69,12 @@ impl EpochKey {
     }
 
     /// The key of one direction of a stream; `salts` are the asker's and the giver's.
-    pub(crate) fn stream(&self, direction: Direction, asker: SenderId, salts: &[u8; 2 * SALT_LEN]) -> SenderKey {
+    pub(crate) fn stream(
+        &self,
+        direction: Direction,
+        asker: SenderId,
+        salts: &[u8; 2 * SALT_LEN],
+    ) -> SenderKey {
         let label: &[u8] = match direction {
             Direction::Asking => b" stream asking",
             Direction::Giving => b" stream giving",
@@ -206,6 +211,9 @@ mod tests {
     fn debug_shows_nothing() {
         let key = epoch("c", 9);
         let sender = key.datagrams(SenderId { node: 1, session: 1 });
-        assert_eq!(format!("{key:?} {sender:?} {:?}", Mint::new(&[1; 32])), "EpochKey(..) SenderKey(..) Mint(..)");
+        assert_eq!(
+            format!("{key:?} {sender:?} {:?}", Mint::new(&[1; 32])),
+            "EpochKey(..) SenderKey(..) Mint(..)"
+        );
     }
 }

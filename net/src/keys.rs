@@ -171,8 +171,9 @@ impl Keys {
                 continue;
             }
             let wrong = |why| KeyError::Format { line, why };
-            let (epoch, key) =
-                words.split_once(':').ok_or_else(|| wrong("it is not EPOCH:KEY, such as 1:00ff… with 64 digits"))?;
+            let (epoch, key) = words
+                .split_once(':')
+                .ok_or_else(|| wrong("it is not EPOCH:KEY, such as 1:00ff… with 64 digits"))?;
             let epoch = epoch.trim().parse().ok().filter(|&epoch: &u16| epoch > 0);
             let epoch = epoch.ok_or_else(|| wrong("the epoch is not a number from 1 to 65535"))?;
             let key = decode(key.trim())
@@ -244,13 +245,18 @@ impl fmt::Debug for Keys {
 }
 
 fn decode(text: &str) -> Option<Secret> {
-    if text.len() == 2 * KEY_LEN { hex(text.as_bytes()) } else { base64(text.trim_end_matches('=').as_bytes()) }
+    if text.len() == 2 * KEY_LEN {
+        hex(text.as_bytes())
+    } else {
+        base64(text.trim_end_matches('=').as_bytes())
+    }
 }
 
 fn hex(text: &[u8]) -> Option<Secret> {
     let mut key = Secret::default();
     for (byte, digits) in key.iter_mut().zip(text.chunks_exact(2)) {
-        let digit = |at: usize| char::from(digits[at]).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let digit =
+            |at: usize| char::from(digits[at]).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
         *byte = digit(0)? << 4 | digit(1)?;
     }
     Some(key)
@@ -313,7 +319,8 @@ mod tests {
         assert!(refusal("\nsecret").starts_with("keys, line 2: it is not EPOCH:KEY"));
         assert!(refusal(&format!("0:{HEX}")).contains("the epoch is not a number"));
         assert!(refusal(&format!("65536:{HEX}")).contains("the epoch is not a number"));
-        for bad in [&HEX[..63], &format!("{}g", &HEX[..63]), &BASE64[..42], "", &BASE64.replace("v8=", "v9=")] {
+        for bad in [&HEX[..63], &format!("{}g", &HEX[..63]), &BASE64[..42], "", &BASE64.replace("v8=", "v9=")]
+        {
             let said = refusal(&format!("1:{bad}"));
             assert_eq!(said, "keys, line 1: the key is not 32 bytes as 64 hexadecimal digits or in base64");
         }
@@ -360,6 +367,8 @@ mod tests {
         assert_eq!(with_mode(0o600).unwrap().epochs(), [5]);
         std::fs::remove_file(&path).unwrap();
         assert!(matches!(Keys::from_file(&path), Err(KeyError::Read { .. })));
-        assert!(Keys::from_file(std::env::temp_dir()).unwrap_err().to_string().contains("not a regular file"));
+        assert!(
+            Keys::from_file(std::env::temp_dir()).unwrap_err().to_string().contains("not a regular file")
+        );
     }
 }

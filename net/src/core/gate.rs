@@ -301,8 +301,8 @@ impl Gate {
             return false;
         }
         self.make_room(is_member);
-        let mut window = Window::new();
-        window.take(header.packet);
+        // What it has sent before this may be an old copy, and says nothing that it will not say again.
+        let window = Window::after(header.packet);
         let (epoch, addr) = (header.key_epoch, from);
         let session = Session { addr, window, key: None, epoch, superseded: false, heard: now };
         self.sessions.insert((NodeId(of.node), of.session), session);
@@ -316,7 +316,8 @@ impl Gate {
         if self.sessions.len() < SESSIONS_MAX {
             return;
         }
-        let oldest = self.sessions.iter().min_by_key(|(key, session)| (is_member(key.0, key.1), session.heard));
+        let oldest =
+            self.sessions.iter().min_by_key(|(key, session)| (is_member(key.0, key.1), session.heard));
         if let Some(key) = oldest.map(|(&key, _)| key)
             && let Some(gone) = self.sessions.remove(&key)
             && self.sessions.values().all(|session| session.addr != gone.addr)
@@ -372,7 +373,8 @@ impl Gate {
     /// The first bound that is broken, in words.
     #[cfg(any(test, feature = "sim"))]
     pub(super) fn broken_bound(&self) -> Option<String> {
-        let held = [self.sessions.len(), self.strangers.len(), self.challenges.0.len(), self.rejections.0.len()];
+        let held =
+            [self.sessions.len(), self.strangers.len(), self.challenges.0.len(), self.rejections.0.len()];
         let bounds = [SESSIONS_MAX, STRANGERS_MAX, PACED_MAX, PACED_MAX];
         let broken = held.iter().zip(bounds).any(|(&held, bound)| held > bound);
         (broken || self.members.len() > self.sessions.len()).then(|| format!("the gate holds {held:?}"))

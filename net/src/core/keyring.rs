@@ -106,7 +106,8 @@ impl Core {
                 let me = (keys.current == epoch).then(|| self.settings.name.clone());
                 let gate = &self.gate;
                 let users = self.members.values().filter(|member| {
-                    member.state != MemberState::Down && gate.epoch_of(member.node, member.session) == Some(epoch)
+                    member.state != MemberState::Down
+                        && gate.epoch_of(member.node, member.session) == Some(epoch)
                 });
                 let members: Vec<_> = me.into_iter().chain(users.map(|member| member.name.clone())).collect();
                 if !members.is_empty() {

@@ -44,7 +44,8 @@ impl Core {
         if !self.listens() {
             return;
         }
-        let sender = Sender { node: NodeId(admitted.header.node), session: admitted.header.session, addr: from };
+        let sender =
+            Sender { node: NodeId(admitted.header.node), session: admitted.header.session, addr: from };
         if !admitted.proven {
             self.meet_stranger(now, sender, &admitted, (bytes.len(), &frames), out);
             return;
@@ -432,6 +433,8 @@ impl Core {
     fn on_leave(&mut self, sender: Sender, leave: &wire::Leave, out: &mut Output) {
         let life = Incarnation::from_u64(leave.incarnation);
         let Some(member) = self.members.get(&sender.node) else {
+            // Its announcement may have been overtaken.
+            self.remember_goodbye(sender.node, life);
             return;
         };
         if member.session != sender.session || member.incarnation != life {

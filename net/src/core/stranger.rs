@@ -41,6 +41,7 @@ impl Core {
             }
         }
         self.stats.unproven += 1;
+        self.remember_goodbyes(sender, frames);
         let mut answer = Vec::new();
         let trailer = len.saturating_sub(wire::HEADER_LEN + admitted.body.len());
         if wire::HEADER_LEN + wire::Challenge::LEN + trailer <= len
@@ -57,20 +58,33 @@ impl Core {
         }
     }
 
-    fn take_proof(&mut self, now: Time, sender: Sender, admitted: &Admitted<'_>, proof: &wire::Proof) -> bool {
+    /// The one thing that a stranger is believed: a goodbye is final, and as true when it is played again. It may have overtaken the
+    /// proof of its session.
+    fn remember_goodbyes(&mut self, sender: Sender, frames: &[Frame<'_>]) {
+        for frame in frames {
+            if let Frame::Leave(leave) = frame {
+                let life = Incarnation::from_u64(leave.incarnation);
+                if self.members.get(&sender.node).is_none_or(|member| member.incarnation != life) {
+                    self.remember_goodbye(sender.node, life);
+                }
+            }
+        }
+    }
+
+    fn take_proof(
+        &mut self,
+        now: Time,
+        sender: Sender,
+        admitted: &Admitted<'_>,
+        proof: &wire::Proof,
+    ) -> bool {
         let members = &self.members;
-        let is_member =
-            |node, session| members.get(&node).is_some_and(|member| member.session == session);
+        let is_member = |node, session| members.get(&node).is_some_and(|member| member.session == session);
         self.gate.prove(now, sender.addr, &admitted.header, &proof.cookie, is_member)
     }
 
     /// Gives a cookie back: shorter than the challenge it came in.
-    pub(super) fn answer_challenge(
-        &mut self,
-        sender: Sender,
-        challenge: &wire::Challenge,
-        out: &mut Output,
-    ) {
+    pub(super) fn answer_challenge(&mut self, sender: Sender, challenge: &wire::Challenge, out: &mut Output) {
         if challenge.target_session != self.session {
             return;
         }

@@ -28,8 +28,9 @@ pub(super) enum Arrival {
 }
 
 impl Window {
-    pub(super) fn new() -> Self {
-        Self { top: 0, bits: Box::new([0; WORDS]) }
+    /// Takes only what comes after that packet: the ones before count as seen.
+    pub(super) fn after(packet: u64) -> Self {
+        Self { top: packet, bits: Box::new([u64::MAX; WORDS]) }
     }
 
     fn bit(packet: u64) -> (usize, u64) {
@@ -69,15 +70,15 @@ impl Window {
         if top - self.top >= WINDOW {
             self.bits.fill(0);
         } else {
-            let mut packet = self.top + 1;
-            while packet <= top {
-                let (word, bit) = Self::bit(packet);
-                if bit == 1 && top - packet >= 63 {
+            let mut ahead = top - self.top;
+            while ahead > 0 {
+                let (word, bit) = Self::bit(top - (ahead - 1));
+                if bit == 1 && ahead >= 64 {
                     self.bits[word] = 0;
-                    packet += 64;
+                    ahead -= 64;
                 } else {
                     self.bits[word] &= !bit;
-                    packet += 1;
+                    ahead -= 1;
                 }
             }
         }
@@ -100,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_packet_is_taken_once_and_not_from_behind_the_window() {
-        let mut window = Window::new();
+        let mut window = Window::after(0);
+        assert_eq!(window.take(0), Arrival::Seen);
         assert_eq!(window.take(WINDOW), Arrival::Newest);
         assert_eq!(window.take(WINDOW), Arrival::Seen);
         assert_eq!(window.take(1), Arrival::New);
@@ -119,15 +121,15 @@ mod tests {
             start in prop_oneof![0_u64..100_000, Just(u64::MAX - 200_000)],
             steps in vec(prop_oneof![6 => -80_i64..80, 2 => -20_000_i64..20_000, 1 => Just(16_384), 1 => Just(-16_383)], 1..300),
         ) {
-            let (mut window, mut taken) = (Window::new(), BTreeSet::new());
-            let (mut packet, mut top) = (start, 0);
+            let (mut window, mut taken) = (Window::after(start), BTreeSet::new());
+            let (mut packet, mut top) = (start, start);
             for step in steps {
                 packet = packet.saturating_add_signed(step);
                 let expected = if packet > top {
                     Arrival::Newest
                 } else if top - packet >= WINDOW {
                     Arrival::Behind
-                } else if taken.contains(&packet) {
+                } else if packet <= start || taken.contains(&packet) {
                     Arrival::Seen
                 } else {
                     Arrival::New

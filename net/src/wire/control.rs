@@ -2,8 +2,8 @@
 
 use super::WireError;
 use super::frame::{HEARTBEAT, HELLO, INC_REJECT, LEAVE, NAK, SNAPSHOT_OFFER, put_frame};
-use crate::keys::EPOCHS_MAX;
 use super::varint::{Reader, put_bytes, put_lane, put_lane_count, put_list, put_varint};
+use crate::keys::EPOCHS_MAX;
 
 /// The longest name of a node, in bytes.
 pub(crate) const NAME_LEN_MAX: usize = 64;
@@ -271,8 +271,8 @@ pub(super) mod tests {
 
     use super::*;
     use crate::wire::frame::Frame;
-    use crate::wire::proof::{Challenge, Proof};
     use crate::wire::frame::tests::{decoded, put_all};
+    use crate::wire::proof::{Challenge, Proof};
 
     fn clocks_strategy() -> impl Strategy<Value = Vec<(u16, u64)>> {
         vec((0_u16..256, any::<u64>()), 0..20)

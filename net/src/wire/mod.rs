@@ -101,16 +101,16 @@ mod varint;
 
 pub(crate) use chunk_writer::{CHUNK_BUDGET, ChunkWriter};
 pub(crate) use control::{Heartbeat, Hello, IncReject, LaneDigest, Leave, NAME_LEN_MAX, Nak, SnapshotOffer};
-pub(crate) use proof::{Challenge, Proof};
-pub(crate) use record::{Preamble, RecordBuffer, put_records};
 pub(crate) use delta::DeltaFrame;
 pub(crate) use delta_size::op_len_max;
 pub(crate) use delta_writer::DeltaWriter;
 pub(crate) use frame::{Frame, frames};
 pub(crate) use message_buffer::MessageBuffer;
+pub(crate) use proof::{Challenge, Proof};
+pub(crate) use record::{Preamble, RecordBuffer, put_records};
 pub(crate) use seal::{
-    BODY_MAX, DATAGRAM_ACCEPTED_MAX, DATAGRAM_MAX, HEADER_LEN, Header, SUITE_PLAIN, SUITE_SEALED, WIRE_VERSION, begin, finish,
-    finish_sealed, open, open_sealed, packet_of, peek,
+    BODY_MAX, DATAGRAM_ACCEPTED_MAX, DATAGRAM_MAX, HEADER_LEN, Header, SUITE_PLAIN, SUITE_SEALED,
+    WIRE_VERSION, begin, finish, finish_sealed, open, open_sealed, packet_of, peek,
 };
 pub(crate) use stream::Message;
 pub(crate) use varint::varint_len;

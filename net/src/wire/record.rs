@@ -101,8 +101,10 @@ impl RecordBuffer {
 
     /// The content of the next whole record. After an error the stream is of no use.
     pub(crate) fn next(&mut self, key: &SenderKey) -> Result<Option<&[u8]>, WireError> {
-        let Some((length, rest)) =
-            self.bytes.get_mut(self.start..).and_then(|pending| pending.split_first_chunk_mut::<LENGTH_LEN>())
+        let Some((length, rest)) = self
+            .bytes
+            .get_mut(self.start..)
+            .and_then(|pending| pending.split_first_chunk_mut::<LENGTH_LEN>())
         else {
             return Ok(None);
         };
@@ -112,7 +114,8 @@ impl RecordBuffer {
             Ok(len @ ..=RECORD_MAX) => len,
             _ => return Err(WireError::TooLong),
         };
-        let Some((content, tag)) = rest.get_mut(..len).and_then(|record| record.split_last_chunk_mut::<TAG_LEN>())
+        let Some((content, tag)) =
+            rest.get_mut(..len).and_then(|record| record.split_last_chunk_mut::<TAG_LEN>())
         else {
             return Ok(None);
         };

@@ -311,7 +311,9 @@ mod tests {
                 let number = |name: &str| vector[name].as_u64().unwrap();
                 let hex = |name: &str| -> Vec<u8> {
                     let digits = vector[name].as_str().unwrap();
-                    (0..digits.len() / 2).map(|at| u8::from_str_radix(&digits[2 * at..][..2], 16).unwrap()).collect()
+                    (0..digits.len() / 2)
+                        .map(|at| u8::from_str_radix(&digits[2 * at..][..2], 16).unwrap())
+                        .collect()
                 };
                 let header = Header {
                     suite: SUITE_SEALED,
