@@ -1,9 +1,10 @@
 //! A node's membership of a cluster, as the application holds it.
 
 use crate::config::Config;
-use crate::core::{Core, Limits, MemberState, MemberView, Phase, Settings};
+use crate::core::{Budget, Core, KeyStep, Limits, MemberState, MemberView, Phase, Security, Settings};
 use crate::driver::{Driver, Sockets, WAKER};
 use crate::error::{JoinError, StopReason};
+use crate::keys::{KeyError, Keys};
 use crate::stats::NetStats;
 use headcount::replica::Replica;
 use headcount::{Incarnation, NodeId, Tracker};
@@ -14,12 +15,18 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Starting takes as long as listening does; beyond this something is wrong with the machine.
 const START_MAX: Duration = Duration::from_secs(10);
 const LEAVE_MAX: Duration = Duration::from_secs(5);
+/// The network thread answers within a turn.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// A change of keys, and where its outcome is waited for.
+type KeyChange = (KeyStep, mpsc::SyncSender<Result<(), KeyError>>);
 
 /// Another node of the cluster, as this one hears it.
 #[derive(Clone, Debug)]
@@ -76,6 +83,7 @@ pub(crate) struct Shared {
     leave: AtomicBool,
     view: Mutex<View>,
     changed: Condvar,
+    key_steps: Mutex<Vec<KeyChange>>,
 }
 
 #[derive(Debug, Default)]
@@ -91,6 +99,11 @@ impl Shared {
     pub(crate) fn wants_to_leave(&self) -> bool {
         // Relaxed: the flag is all there is to it, and the waker's system call comes after it.
         self.leave.load(Ordering::Relaxed)
+    }
+
+    /// Changes of keys that are asked for.
+    pub(crate) fn take_key_steps(&self) -> Vec<KeyChange> {
+        std::mem::take(&mut *self.key_steps.lock())
     }
 
     pub(crate) fn publish(&self, core: &Core) {
@@ -165,7 +178,10 @@ impl Cluster {
             leave: AtomicBool::new(false),
             view: Mutex::new(View::default()),
             changed: Condvar::new(),
+            key_steps: Mutex::new(Vec::new()),
         });
+        let no_randomness = io("reading the system's randomness");
+        let (seed, secret) = randomness().map_err(no_randomness)?;
         let settings = Settings {
             cluster: config.cluster_id(),
             name: config.node.clone(),
@@ -173,7 +189,13 @@ impl Cluster {
             limits: Limits::default(),
             tcp_port: sockets.tcp_port,
             receive_buffer: sockets.receive_buffer,
-            seed: random_seed().map_err(io("reading the system's randomness"))?,
+            seed,
+            security: Security {
+                cluster: config.cluster.clone(),
+                keys: config.keys.clone(),
+                secret,
+                budget: Budget::default(),
+            },
         };
         let local = sockets.local;
         let core = Core::new(settings, tracker, Duration::ZERO);
@@ -272,6 +294,43 @@ impl Cluster {
         self.inner.shared.wait_until(timeout, synced).unwrap_or(false)
     }
 
+    /// Lets this node open what is sealed with these keys too: the first step of a change of keys, to be done on every node. Keys
+    /// that it has already are passed over. Nothing is sealed with them before [`use_key`](Self::use_key).
+    ///
+    /// # Errors
+    /// [`KeyError`]: an epoch has another key already, there are too many, or the node joined without keys.
+    pub fn install_keys(&self, keys: Keys) -> Result<(), KeyError> {
+        self.change_keys(KeyStep::Install(keys))
+    }
+
+    /// Seals with the key of that epoch from now on: the second step of a change of keys, to be done on every node. Others hear of an
+    /// installed key with the next heartbeat, so this is refused at first, and can be tried again.
+    ///
+    /// # Errors
+    /// [`KeyError::NotEverywhere`] while a member that is not down does not have that key; [`KeyError::Unknown`] if this node does not.
+    pub fn use_key(&self, epoch: u16) -> Result<(), KeyError> {
+        self.change_keys(KeyStep::Use(epoch))
+    }
+
+    /// Opens nothing that is sealed with the key of that epoch from now on: the last step of a change of keys, to be done on every node.
+    ///
+    /// # Errors
+    /// [`KeyError::InUse`] while this node or a member that is not down seals with it; [`KeyError::Unknown`] if there is no such key.
+    pub fn remove_key(&self, epoch: u16) -> Result<(), KeyError> {
+        self.change_keys(KeyStep::Remove(epoch))
+    }
+
+    fn change_keys(&self, step: KeyStep) -> Result<(), KeyError> {
+        let shared = &self.inner.shared;
+        if self.status() != Status::Running {
+            return Err(KeyError::Left);
+        }
+        let (reply, answer) = mpsc::sync_channel(1);
+        shared.key_steps.lock().push((step, reply));
+        let _ = shared.waker.wake();
+        answer.recv_timeout(ANSWER_MAX).unwrap_or(Err(KeyError::Left))
+    }
+
     /// Leaves: this node's entries leave everywhere at once, other nodes' entries leave here. Returns when the goodbyes are said,
     /// which takes less than a tenth of a second. A second call does nothing.
     pub fn leave(&self) {
@@ -317,10 +376,12 @@ impl Drop for ReleaseUnlessStarted {
     }
 }
 
-fn random_seed() -> io::Result<u64> {
-    let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
-    Ok(u64::from_le_bytes(bytes))
+/// A seed for what may be guessed, and a secret for what may not.
+fn randomness() -> io::Result<(u64, [u8; 32])> {
+    let (mut seed, mut secret) = ([0; 8], [0; 32]);
+    getrandom::fill(&mut seed).map_err(io::Error::other)?;
+    getrandom::fill(&mut secret).map_err(io::Error::other)?;
+    Ok((u64::from_le_bytes(seed), secret))
 }
 
 impl fmt::Debug for Cluster {

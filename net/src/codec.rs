@@ -8,7 +8,7 @@ use headcount::replica::Delta;
 #[error("not the body of a delta datagram: {0}")]
 pub struct CodecError(wire::WireError);
 
-/// The bodies of the datagrams that tell `delta`, without header and seal (38 B a datagram): at most 1162 B each.
+/// The bodies of the datagrams that tell `delta`, without header and seal (46 B a sealed datagram): at most 1154 B each.
 ///
 /// ```
 /// use headcount_net::codec;

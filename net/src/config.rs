@@ -2,6 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::error::{ConfigError, JoinError};
+use crate::keys::Keys;
 use crate::wire;
 use headcount::{NodeId, Tracker};
 use std::fmt;
@@ -92,6 +93,7 @@ pub struct Config {
     pub(crate) interface: Interface,
     pub(crate) insecure: bool,
     pub(crate) timing: Timing,
+    pub(crate) keys: Option<Keys>,
 }
 
 impl Config {
@@ -106,6 +108,7 @@ impl Config {
             interface: Interface::Loopback,
             insecure: false,
             timing: Timing::default(),
+            keys: None,
         }
     }
 
@@ -125,8 +128,16 @@ impl Config {
         self
     }
 
-    /// Allows an interface other than the loopback although nothing is encrypted yet: everybody on that network can then
-    /// read and forge presence. Default: false.
+    /// The cluster's keys: datagrams and snapshots are sealed with them, and nothing that is not is taken. Every node of the cluster
+    /// needs them. Default: none, which is allowed on the loopback interface alone.
+    #[must_use]
+    pub fn keys(mut self, keys: Keys) -> Self {
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Allows an interface other than the loopback without keys: everybody on that network can then read and forge presence.
+    /// Default: false.
     #[must_use]
     pub fn insecure(mut self, insecure: bool) -> Self {
         self.insecure = insecure;
@@ -199,7 +210,7 @@ impl Config {
             _ if group.port() == 0 => return Err(ConfigError::Group { group, why: "its port is 0" }),
             _ => {}
         }
-        if !self.interface.is_loopback() && !self.insecure {
+        if !self.interface.is_loopback() && self.keys.is_none() && !self.insecure {
             return Err(ConfigError::Insecure { interface: self.interface.address().into() });
         }
         self.check_times()?;
@@ -254,6 +265,8 @@ mod tests {
         let lan = Interface::V4(Ipv4Addr::new(192, 0, 2, 1));
         let open = Config::new("c").multicast(SocketAddr::from(([239, 255, 0, 1], 7070)), lan);
         assert!(refusal(open.clone()).contains("192.0.2.1 is not the loopback"));
+        let keys = Keys::parse(Keys::generate(1).unwrap().expose()).unwrap();
+        assert_eq!(open.clone().keys(keys).check(&Tracker::new()), Ok(()));
         assert_eq!(open.insecure(true).check(&Tracker::new()), Ok(()));
         let times = Config::new("c").heartbeat(Duration::from_secs(1));
         assert!(refusal(times).starts_with("suspect_after is 500ms, it must be within 2s..="));

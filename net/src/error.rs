@@ -40,7 +40,7 @@ pub enum ConfigError {
     },
     /// Traffic would leave this host in clear, which has to be asked for.
     #[error(
-        "interface {interface} is not the loopback and nothing is encrypted: set `insecure` to allow that"
+        "interface {interface} is not the loopback and there are no keys: set `keys`, or `insecure` to do without"
     )]
     Insecure {
         /// The interface's address.

@@ -18,15 +18,18 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Without a named interface everything stays on the loopback interface (time to live 0). Nothing is encrypted yet, so any other
-//! interface has to be allowed with [`Config::insecure`].
+//! Without a named interface everything stays on the loopback interface (time to live 0). Anywhere else a cluster needs a key that all
+//! of its nodes have ([`Keys`]): then every datagram and stream is encrypted and authenticated, and what is not the cluster's changes
+//! nothing. [`Config::insecure`] is the way to do without.
 
 mod cluster;
 pub mod codec;
 mod config;
 mod core;
+mod crypto;
 mod driver;
 mod error;
+mod keys;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stats;
@@ -36,6 +39,7 @@ pub use cluster::{Cluster, Member, Status};
 pub use config::{Config, Interface};
 pub use core::MemberState;
 pub use error::{ConfigError, JoinError, StopReason};
+pub use keys::{KeyError, KeyText, Keys};
 pub use stats::NetStats;
 
 /// The README's embedding example, so that it compiles.

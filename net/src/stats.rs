@@ -44,9 +44,29 @@ counters! {
     malformed,
     /// Datagrams dropped because they are another cluster's, version's or suite's.
     foreign,
+    /// Datagrams and streams refused because they are in clear where a key is needed, or sealed with a key that is not installed.
+    no_key,
+    /// Datagrams and streams refused because their tag is not right: another key, forged, or damaged.
+    auth_failed,
+    /// Datagrams refused because they are old: of a session that is superseded, or from behind the replay window.
+    replayed,
+    /// Datagrams not looked at because their source had spent its budget.
+    over_budget,
+    /// Datagrams of sessions that had not proven themselves; nothing was done with them but a challenge, now and then.
+    unproven,
+    /// Cookies given to such sessions.
+    challenges_sent,
+    /// Cookies given back that were not the right ones.
+    proofs_refused,
+    /// Claims about this node's own lives that were not believed in full.
+    implausible,
+    /// Times that frames of a node made this one stumble; that life of the node is in quarantine since.
+    quarantines,
+    /// Datagrams dropped because of a quarantine.
+    quarantined,
     /// Frames dropped because they are of a life or session of their node that is not the known one.
     stale,
-    /// Deltas that brought nothing new.
+    /// Datagrams that had come before (repairs that others asked for, copies), and deltas that brought nothing new.
     duplicates,
     /// Deltas that arrived before the ones in front of them.
     gaps,

@@ -44,6 +44,11 @@ impl Core {
         Some(PeerLane { clock, target, in_transfer: lane.in_transfer, needs_snapshot: lane.needs_snapshot })
     }
 
+    /// Whether a datagram of that session, with that number, counts as heard.
+    pub(crate) fn would_take(&self, node: NodeId, session: u64, packet: u64) -> bool {
+        self.gate.would_take(node, session, packet)
+    }
+
     /// The first bound that is broken, in words.
     pub(crate) fn broken_bound(&self) -> Option<String> {
         let limits = &self.settings.limits;
@@ -58,6 +63,9 @@ impl Core {
                 let (node, counted) = (member.node, member.waiting_bytes);
                 return Some(format!("{waiting} B wait for {node}, counted as {counted}"));
             }
+        }
+        if let Some(broken) = self.gate.broken_bound() {
+            return Some(broken);
         }
         let (fetches, serves) =
             (self.fetches.len(), self.serves.values().filter(|serve| serve.is_begun()).count());

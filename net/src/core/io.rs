@@ -60,6 +60,8 @@ pub(crate) enum StreamAction {
     Connect { to: SocketAddr, first: Vec<u8> },
     /// Send, after what was to be sent before.
     Send(Vec<u8>),
+    /// Send, without asking for more when it is sent.
+    Greet(Vec<u8>),
     /// Send what is left and close.
     Finish,
     /// Close now.

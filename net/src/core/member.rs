@@ -104,6 +104,8 @@ pub(super) struct Member {
     pub(super) transfer_failures: u32,
     /// While it is down: when to ask whether it is there.
     pub(super) probe_at: Time,
+    /// The epochs of the keys that it has, as it said last.
+    pub(super) epochs: Vec<u16>,
 }
 
 impl Member {

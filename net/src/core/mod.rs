@@ -7,23 +7,31 @@
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod detector;
+mod gate;
 mod io;
+mod keyring;
 mod limits;
 mod member;
 mod receive;
 mod repair;
 mod ring;
 mod rng;
+mod sealed_stream;
 mod send;
 mod serve;
+mod stranger;
 mod transfer;
+mod window;
 
+pub(crate) use gate::{Budget, Security};
 pub(crate) use io::{Input, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time};
+pub(crate) use keyring::KeyStep;
 pub(crate) use limits::Limits;
 pub use member::MemberState;
 pub(crate) use rng::Rng;
 
 use crate::config::Timing;
+use crate::crypto::SenderId;
 use crate::error::StopReason;
 use crate::stats::NetStats;
 use crate::wire;
@@ -54,6 +62,7 @@ pub(crate) struct Settings {
     /// The receive buffer that the system granted, for the statistics.
     pub(crate) receive_buffer: u64,
     pub(crate) seed: u64,
+    pub(crate) security: Security,
 }
 
 /// One node's protocol.
@@ -87,6 +96,10 @@ pub(crate) struct Core {
     /// Counts the changes of what [`members`](Self::members) shows, but for ages.
     version: u64,
     purging: bool,
+    gate: gate::Gate,
+    sealed_streams: BTreeMap<StreamId, sealed_stream::SealedStream>,
+    /// When this node last took a higher life because it was told to.
+    jumped_at: Option<Time>,
 }
 
 /// A member, for the application.
@@ -108,8 +121,10 @@ impl Core {
         let mut rng = Rng::new(settings.seed);
         let lanes = replica.lanes();
         let session = rng.next();
+        let node = NodeId::from_name(&settings.name);
+        let gate = gate::Gate::new(&settings.security, SenderId { node: node.0, session });
         Self {
-            node: NodeId::from_name(&settings.name),
+            node,
             phase: Phase::Listening { until: now + settings.timing.listen },
             incarnation: Incarnation::default(),
             session,
@@ -130,6 +145,9 @@ impl Core {
             stats: NetStats { receive_buffer_bytes: settings.receive_buffer, ..NetStats::default() },
             version: 0,
             purging: false,
+            gate,
+            sealed_streams: BTreeMap::new(),
+            jumped_at: None,
             replica,
             rng,
             settings,
@@ -139,13 +157,20 @@ impl Core {
     /// Takes one thing that happened at `now`, which never goes back, and adds to `out` what is to be done.
     pub(crate) fn handle(&mut self, now: Time, input: Input<'_>, out: &mut Output) {
         self.note_pause(now);
+        let streams_before = out.streams.len();
         match input {
             Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes, out),
             Input::Turn => self.look_at_own_lanes(now),
             Input::Leave => self.begin_to_leave(now, out),
-            Input::Stream(id, input) => self.on_stream(now, id, input, out),
+            Input::Stream(id, input) => match self.fetches.get(&id).map(|fetch| fetch.node) {
+                Some(node) => {
+                    self.guarded(node, out, |core, out| core.on_any_stream(now, id, input, out));
+                }
+                None => self.on_any_stream(now, id, input, out),
+            },
         }
         self.tick(now, out);
+        self.seal_streams(out, streams_before);
     }
 
     /// Does whatever is due.
@@ -264,13 +289,16 @@ impl Core {
 
     /// Somebody knows a higher life of this node than the one it lives: it takes one above that and begins again.
     fn jump_above(&mut self, now: Time, highest: Incarnation, out: &mut Output) {
-        if self.phase != Phase::Live || highest <= self.incarnation {
+        if self.phase != Phase::Live || highest <= self.incarnation || !self.may_jump(now, highest) {
             return;
         }
         self.stats.incarnation_jumps += 1;
         self.highest = highest;
         self.session = self.rng.next();
         self.packet = 0;
+        if let Some(keys) = &mut self.gate.keys {
+            keys.restart(SenderId { node: self.node.0, session: self.session });
+        }
         self.ring = Ring::new(self.replica.lanes(), &self.settings.limits);
         self.go_live(now, out);
     }
@@ -313,19 +341,23 @@ impl Core {
 
     /// A datagram with this body, sealed.
     fn seal(&mut self, body: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(wire::HEADER_LEN + body.len() + wire::TRAILER_LEN);
+        let mut bytes = Vec::with_capacity(wire::DATAGRAM_MAX.max(wire::HEADER_LEN + body.len()));
         self.packet += 1;
+        let keys = self.gate.keys.as_ref();
         let header = wire::Header {
-            suite: 0,
+            suite: if keys.is_some() { wire::SUITE_SEALED } else { wire::SUITE_PLAIN },
             cluster: self.settings.cluster,
-            key_epoch: 0,
+            key_epoch: keys.map_or(0, keyring::KeyRing::current),
             node: self.node.0,
             session: self.session,
             packet: self.packet,
         };
         wire::begin(&mut bytes, &header);
         bytes.extend_from_slice(body);
-        wire::finish(&mut bytes);
+        match keys {
+            Some(keys) => wire::finish_sealed(&mut bytes, keys.own()),
+            None => wire::finish(&mut bytes),
+        }
         bytes
     }
 

@@ -3,7 +3,8 @@
 use super::Core;
 use super::io::{Output, Phase, Target, Time};
 use super::member::{Lane, Member, MemberState};
-use crate::wire::{self, Frame, WireError};
+use crate::crypto::SenderId;
+use crate::wire::{self, Frame};
 use headcount::replica::{ApplyError, DeltaView, Joined, LaneCondition, OriginError};
 use headcount::{Incarnation, NodeId};
 use std::net::SocketAddr;
@@ -16,40 +17,56 @@ const ASKED_MAX: usize = 1024;
 
 /// Where a datagram came from.
 #[derive(Clone, Copy)]
-struct Sender {
-    node: NodeId,
-    session: u64,
-    addr: SocketAddr,
+pub(super) struct Sender {
+    pub(super) node: NodeId,
+    pub(super) session: u64,
+    pub(super) addr: SocketAddr,
+}
+
+impl Sender {
+    pub(super) fn id(self) -> SenderId {
+        SenderId { node: self.node.0, session: self.session }
+    }
 }
 
 impl Core {
     pub(super) fn on_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Output) {
-        let opened = wire::open(bytes, self.settings.cluster);
-        let (header, body) = match opened {
-            Ok((header, _)) if header.node == self.node.0 && header.session == self.session => return,
-            Ok(opened) => opened,
-            Err(error) => {
-                self.count_received(bytes.len());
-                match error {
-                    WireError::Version | WireError::Cluster | WireError::Suite => self.stats.foreign += 1,
-                    _ => self.stats.malformed += 1,
-                }
-                return;
-            }
+        let mut room = [0; wire::DATAGRAM_ACCEPTED_MAX];
+        let me = (SenderId { node: self.node.0, session: self.session }, self.settings.cluster);
+        let Some(admitted) = self.gate.admit(now, me, from, bytes, &mut room, &mut self.stats) else {
+            return;
         };
-        self.count_received(bytes.len());
+        let body = admitted.body;
         let Ok(frames) = wire::frames(body).collect::<Result<Vec<_>, _>>() else {
             self.stats.malformed += 1;
             return;
         };
-        if matches!(self.phase, Phase::Left | Phase::Leaving { .. } | Phase::Stopped(_)) {
+        if !self.listens() {
             return;
         }
-        let sender = Sender { node: NodeId(header.node), session: header.session, addr: from };
+        let sender =
+            Sender { node: NodeId(admitted.header.node), session: admitted.header.session, addr: from };
+        if !admitted.proven {
+            self.meet_stranger(now, sender, &admitted, (bytes.len(), &frames), out);
+            return;
+        }
         if sender.node == self.node {
-            self.on_own_name(now, sender, &frames);
+            self.on_own_name(now, sender, &frames, out);
             return;
         }
+        if !self.is_quarantined(sender.node, &frames) {
+            self.guarded(sender.node, out, |core, out| core.on_frames(now, sender, frames, body, out));
+        }
+    }
+
+    fn on_frames(
+        &mut self,
+        now: Time,
+        sender: Sender,
+        frames: Vec<Frame<'_>>,
+        body: &[u8],
+        out: &mut Output,
+    ) {
         if self.members.get(&sender.node).is_some_and(|member| member.session == sender.session) {
             self.note_heard(now, sender.node, out);
         }
@@ -65,23 +82,26 @@ impl Core {
                 Frame::Leave(leave) => self.on_leave(sender, &leave, out),
                 Frame::IncReject(reject) => {
                     if reject.target_node == self.node.0 {
-                        self.jump_above(now, Incarnation::from_u64(reject.highest), out);
+                        let highest = self.believe(Incarnation::from_u64(reject.highest));
+                        self.jump_above(now, highest, out);
                     }
                 }
+                // It has not heard this node's proof, or knows it no longer.
+                Frame::Challenge(challenge) => self.answer_challenge(sender, &challenge, out),
+                Frame::Proof(_) => {}
             }
         }
     }
 
-    fn count_received(&mut self, len: usize) {
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += len as u64;
-    }
-
     /// Somebody else speaks under this node's name. A node that is only starting gives way to one that lives; of two that
     /// start or live at once, the lower life (then session) gives way. Both see the other, and only one stops.
-    fn on_own_name(&mut self, now: Time, sender: Sender, frames: &[Frame<'_>]) {
+    fn on_own_name(&mut self, now: Time, sender: Sender, frames: &[Frame<'_>], out: &mut Output) {
         for frame in frames {
             let other = match frame {
+                Frame::Challenge(challenge) => {
+                    self.answer_challenge(sender, challenge, out);
+                    continue;
+                }
                 Frame::Hello(hello) if hello.flags & wire::Hello::JOINING != 0 => None,
                 Frame::Hello(hello) => Some(hello.incarnation),
                 Frame::Heartbeat(heartbeat) => Some(heartbeat.incarnation),
@@ -110,7 +130,7 @@ impl Core {
         let joining = hello.flags & wire::Hello::JOINING != 0;
         let for_me = hello.target_node == self.node.0;
         if for_me {
-            let known = Incarnation::from_u64(hello.target_known);
+            let known = self.believe(Incarnation::from_u64(hello.target_known));
             self.highest = self.highest.max(known);
             self.jump_above(now, known, out);
         }
@@ -141,6 +161,10 @@ impl Core {
             self.stats.stale += 1;
             return None;
         }
+        if self.gate.quarantined_life(sender.node).is_some_and(|quarantined| life <= quarantined) {
+            self.stats.quarantined += 1;
+            return None;
+        }
         match self.replica.origin_join(sender.node, hello.name, life, hello.lanes) {
             Ok(Joined::Known) => {
                 if self.members.get(&sender.node).is_some_and(|member| member.session == sender.session) {
@@ -168,15 +192,17 @@ impl Core {
                     transfer_at: None,
                     transfer_failures: 0,
                     probe_at: now,
+                    epochs: Vec::new(),
                 };
                 self.members.insert(sender.node, member);
+                self.gate.supersede_others(sender.node, sender.session);
                 self.asked.remove(&sender.node);
                 self.purging = true;
                 self.version += 1;
                 Some(true)
             }
             Err(OriginError::Stale { highest }) => {
-                self.reject(sender, highest, out);
+                self.reject(now, sender, highest, out);
                 None
             }
             Err(_) => {
@@ -187,8 +213,11 @@ impl Core {
     }
 
     /// Tells a node that speaks in an old life of the highest one known.
-    fn reject(&mut self, sender: Sender, highest: Incarnation, out: &mut Output) {
+    fn reject(&mut self, now: Time, sender: Sender, highest: Incarnation, out: &mut Output) {
         self.stats.stale += 1;
+        if !self.gate.may_reject(now, sender.addr, sender.session) {
+            return;
+        }
         let mut body = Vec::new();
         wire::IncReject { target_node: sender.node.0, highest: highest.to_u64() }.put(&mut body);
         self.send(Target::Node(sender.addr), &body, out);
@@ -227,7 +256,7 @@ impl Core {
         }
         if let Some(highest) = self.replica.highest_incarnation(sender.node).filter(|&highest| highest > life)
         {
-            self.reject(sender, highest, out);
+            self.reject(now, sender, highest, out);
             return;
         }
         if !self.speaker(now, sender, out) {
@@ -236,6 +265,7 @@ impl Core {
         let Some(member) = self.members.get_mut(&sender.node) else {
             return;
         };
+        member.epochs.clone_from(&heartbeat.epochs);
         let mut late = Vec::new();
         for &(number, clock) in &heartbeat.clocks {
             let Some(lane) = member.lanes.get_mut(usize::from(number)) else {
@@ -332,6 +362,8 @@ impl Core {
         };
         let at = usize::from(delta.lane);
         let view = DeltaView { lane: delta.lane, lo: delta.lo, hi: delta.hi, ops: &delta.ops };
+        #[cfg(test)]
+        assert_ne!(self.gate.planted, Some(node), "planted");
         let was_synced = member.lanes[at].is_synced();
         match self.replica.apply(node, member.incarnation, &view) {
             Ok(clock) => {
@@ -401,6 +433,8 @@ impl Core {
     fn on_leave(&mut self, sender: Sender, leave: &wire::Leave, out: &mut Output) {
         let life = Incarnation::from_u64(leave.incarnation);
         let Some(member) = self.members.get(&sender.node) else {
+            // Its announcement may have been overtaken.
+            self.remember_goodbye(sender.node, life);
             return;
         };
         if member.session != sender.session || member.incarnation != life {

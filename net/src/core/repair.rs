@@ -4,6 +4,7 @@ use super::Core;
 use super::io::{Output, Target, Time};
 use super::member::MemberState;
 use super::ring::Found;
+use super::window::WINDOW;
 use crate::wire;
 use headcount::NodeId;
 use std::net::SocketAddr;
@@ -92,6 +93,8 @@ impl Core {
             return;
         }
         self.stats.naks_received += 1;
+        // What the asker would take for a replay is of no use to it.
+        self.ring.drop_before(self.packet.saturating_sub(WINDOW));
         let mut wanted = Vec::new();
         let mut beyond = Vec::new();
         for &(lane, lo, hi) in &nak.ranges {

@@ -65,12 +65,24 @@ impl Ring {
         self.bytes += bytes.len();
         self.sent.push_back(Sent { bytes, frames, resent: None });
         while self.sent.len() > self.datagrams_max || self.bytes > self.bytes_max {
-            let Some(oldest) = self.sent.pop_front() else { break };
-            self.bytes -= oldest.bytes.len();
-            self.first += 1;
-            for (lane, ..) in oldest.frames {
-                self.by_lane[usize::from(lane)].pop_front();
-            }
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(oldest) = self.sent.pop_front() else { return };
+        self.bytes -= oldest.bytes.len();
+        self.first += 1;
+        for (lane, ..) in oldest.frames {
+            self.by_lane[usize::from(lane)].pop_front();
+        }
+    }
+
+    /// Drops what was sent under numbers up to that.
+    pub(super) fn drop_before(&mut self, packet: u64) {
+        let old = |sent: &Sent| crate::wire::packet_of(&sent.bytes).is_some_and(|number| number <= packet);
+        while self.sent.front().is_some_and(old) {
+            self.drop_oldest();
         }
     }
 

@@ -213,6 +213,7 @@ impl Core {
             lanes,
             clocks,
             digests,
+            epochs: self.known_epochs(),
         };
         let mut body = Vec::new();
         heartbeat.put(&mut body);

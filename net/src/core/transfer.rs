@@ -18,7 +18,7 @@ const PUT_OFF: Duration = Duration::from_millis(10);
 /// A snapshot stream under way.
 #[derive(Debug)]
 pub(super) struct Fetch {
-    node: NodeId,
+    pub(super) node: NodeId,
     incarnation: Incarnation,
     buffer: MessageBuffer,
     lanes: Vec<u16>,

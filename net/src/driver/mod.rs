@@ -98,6 +98,10 @@ impl Driver {
             for event in &events {
                 self.note(event);
             }
+            for (step, reply) in self.shared.take_key_steps() {
+                // Who asked may have given up waiting.
+                let _ = reply.send(self.core.change_keys(&step));
+            }
             if self.shared.wants_to_leave() {
                 self.handle(Input::Leave);
             }
@@ -245,6 +249,7 @@ impl Driver {
             };
             match action {
                 StreamAction::Send(bytes) => connection.send(bytes),
+                StreamAction::Greet(bytes) => connection.greet(bytes),
                 StreamAction::Finish => connection.finish(),
                 StreamAction::Abort | StreamAction::Connect { .. } => {
                     self.close(token);

@@ -59,6 +59,11 @@ impl Connection {
 
     pub(super) fn send(&mut self, bytes: Vec<u8>) {
         self.has_sent = true;
+        self.greet(bytes);
+    }
+
+    /// Sends, without asking for more then.
+    pub(super) fn greet(&mut self, bytes: Vec<u8>) {
         if self.written == self.outgoing.len() {
             self.outgoing = bytes;
             self.written = 0;

@@ -9,6 +9,7 @@ use super::process::{Heard, Process};
 use super::trace::Note;
 use super::world::{CLUSTER, World};
 use crate::core::{Input, MemberState, Phase, Time};
+use crate::stats::NetStats;
 use crate::wire::{self, Frame};
 use headcount::replica::LaneCondition;
 use headcount::{EventKind, Incarnation, NodeId};
@@ -43,8 +44,15 @@ impl World {
         let host = process.host;
         let before = process.core.stats();
         let opened = wire::open(bytes, CLUSTER).ok();
-        let speaker = opened.as_ref().map(|(header, _)| (NodeId(header.node), header.session));
-        let is_own = speaker.is_some_and(|(node, _)| node == process.node);
+        let is_own = opened.as_ref().is_some_and(|(header, _)| header.node == process.node.0);
+        // What has not proven itself, or has come before, is not heard.
+        let heard = |header: &wire::Header| {
+            process.core.would_take(NodeId(header.node), header.session, header.packet)
+        };
+        let speaker = opened
+            .as_ref()
+            .filter(|(header, _)| heard(header))
+            .map(|(header, _)| (NodeId(header.node), header.session));
         let takes_part = process.takes_part();
         process.note_heard(now, speaker);
         let goodbye = speaker.zip(opened).and_then(|((node, session), (_, body))| {
@@ -66,7 +74,11 @@ impl World {
         };
         process.note_heard(now, speaker);
         let after = process.core.stats();
-        let refused = (after.malformed + after.foreign) - (before.malformed + before.foreign);
+        let refusals = |stats: NetStats| stats.malformed + stats.foreign + stats.no_key;
+        let refused = refusals(after) - refusals(before);
+        if after.quarantines > 0 {
+            return breach("panic", "a core stumbled over a frame, and said so on standard error".into());
+        }
         if refused != u64::from(flipped) {
             return breach("17", format!("{refused} datagrams refused, flipped: {flipped}"));
         }

@@ -109,6 +109,7 @@ impl Process {
             tcp_port: 20_000 + number,
             receive_buffer: 0,
             seed,
+            security: crate::core::Security::clear(seed),
         };
         let core = Core::new(settings, &tracker, Duration::ZERO);
         Self {

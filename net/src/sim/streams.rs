@@ -107,7 +107,7 @@ impl World {
             return;
         };
         match action {
-            StreamAction::Send(bytes) => {
+            StreamAction::Send(bytes) | StreamAction::Greet(bytes) => {
                 if let Some(pipe) = self.streams.pipes.get_mut(&pipe) {
                     pipe.sides[side].outgoing.extend(bytes);
                 }

@@ -3,6 +3,7 @@
 use super::WireError;
 use super::frame::{HEARTBEAT, HELLO, INC_REJECT, LEAVE, NAK, SNAPSHOT_OFFER, put_frame};
 use super::varint::{Reader, put_bytes, put_lane, put_lane_count, put_list, put_varint};
+use crate::keys::EPOCHS_MAX;
 
 /// The longest name of a node, in bytes.
 pub(crate) const NAME_LEN_MAX: usize = 64;
@@ -35,6 +36,8 @@ pub(crate) struct Heartbeat {
     pub(crate) lanes: u16,
     pub(crate) clocks: Vec<(u16, u64)>,
     pub(crate) digests: Vec<LaneDigest>,
+    /// The epochs of the keys that the sender can open, at most [`EPOCHS_MAX`]; none in clear.
+    pub(crate) epochs: Vec<u16>,
 }
 
 /// What a clean receiver at this clock of the lane must hold.
@@ -150,6 +153,7 @@ impl Heartbeat {
                 put_varint(out, item.count);
                 out.extend_from_slice(&item.digest.to_le_bytes());
             });
+            put_list(out, &self.epochs, |out, &epoch| put_varint(out, epoch.into()));
         });
     }
 
@@ -168,8 +172,12 @@ impl Heartbeat {
                     digest: reader.u64()?,
                 })
             })?,
+            epochs: reader.list(1, |reader| reader.varint()?.try_into().map_err(|_| WireError::Range))?,
         };
         reader.finish()?;
+        if frame.epochs.len() > EPOCHS_MAX {
+            return Err(WireError::Range);
+        }
         Ok(frame)
     }
 }
@@ -264,6 +272,7 @@ pub(super) mod tests {
     use super::*;
     use crate::wire::frame::Frame;
     use crate::wire::frame::tests::{decoded, put_all};
+    use crate::wire::proof::{Challenge, Proof};
 
     fn clocks_strategy() -> impl Strategy<Value = Vec<(u16, u64)>> {
         vec((0_u16..256, any::<u64>()), 0..20)
@@ -287,13 +296,15 @@ pub(super) mod tests {
     fn heartbeat() -> impl Strategy<Value = Heartbeat> {
         let digest = (0_u16..256, any::<(u64, u64, u64)>())
             .prop_map(|(lane, (clock, count, digest))| LaneDigest { lane, clock, count, digest });
-        (any::<(u64, u64)>(), 0_u16..=256, clocks_strategy(), vec(digest, 0..5)).prop_map(
-            |((seq, incarnation), lanes, clocks, digests)| Heartbeat {
+        let epochs = vec(any::<u16>(), 0..=EPOCHS_MAX);
+        (any::<(u64, u64)>(), 0_u16..=256, clocks_strategy(), vec(digest, 0..5), epochs).prop_map(
+            |((seq, incarnation), lanes, clocks, digests, epochs)| Heartbeat {
                 seq,
                 incarnation,
                 lanes,
                 clocks,
                 digests,
+                epochs,
             },
         )
     }
@@ -323,6 +334,10 @@ pub(super) mod tests {
                 .prop_map(|(incarnation, clocks)| Frame::Leave(Leave { incarnation, clocks })),
             any::<(u32, u64)>()
                 .prop_map(|(target_node, highest)| Frame::IncReject(IncReject { target_node, highest })),
+            any::<(u64, [u8; 16])>().prop_map(|(target_session, cookie)| {
+                Frame::Challenge(Challenge { target_session, cookie })
+            }),
+            any::<[u8; 16]>().prop_map(|cookie| Frame::Proof(Proof { cookie })),
         ]
     }
 

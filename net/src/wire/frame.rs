@@ -5,6 +5,7 @@ use std::iter;
 use super::WireError;
 use super::control::{Heartbeat, Hello, IncReject, Leave, Nak, SnapshotOffer};
 use super::delta::DeltaFrame;
+use super::proof::{Challenge, Proof};
 use super::varint::{Reader, put_varint, varint_len};
 
 const CRITICAL: u8 = 0x80;
@@ -16,6 +17,8 @@ pub(super) const NAK: u8 = 4;
 pub(super) const SNAPSHOT_OFFER: u8 = 5;
 pub(super) const LEAVE: u8 = 6;
 pub(super) const INC_REJECT: u8 = 7;
+pub(super) const CHALLENGE: u8 = 8;
+pub(super) const PROOF: u8 = 9;
 
 /// One frame, of a type that this version knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,8 @@ pub(crate) enum Frame<'a> {
     SnapshotOffer(SnapshotOffer),
     Leave(Leave),
     IncReject(IncReject),
+    Challenge(Challenge),
+    Proof(Proof),
 }
 
 /// The frames of an opened datagram's body. Ends after the first error.
@@ -54,7 +59,7 @@ fn walk(body: &[u8]) -> Result<(), WireError> {
     while !reader.is_empty() {
         let kind = reader.u8()?;
         reader.bytes()?;
-        if kind & CRITICAL != 0 && !(HELLO..=INC_REJECT).contains(&(kind & !CRITICAL)) {
+        if kind & CRITICAL != 0 && !(HELLO..=PROOF).contains(&(kind & !CRITICAL)) {
             return Err(WireError::CriticalFrame);
         }
     }
@@ -73,6 +78,8 @@ fn next_known<'a>(reader: &mut Reader<'a>) -> Result<Option<Frame<'a>>, WireErro
             SNAPSHOT_OFFER => Frame::SnapshotOffer(SnapshotOffer::decode(body)?),
             LEAVE => Frame::Leave(Leave::decode(body)?),
             INC_REJECT => Frame::IncReject(IncReject::decode(body)?),
+            CHALLENGE => Frame::Challenge(Challenge::decode(body)?),
+            PROOF => Frame::Proof(Proof::decode(body)?),
             _ => continue,
         }));
     }
@@ -107,6 +114,8 @@ impl Frame<'_> {
             Self::SnapshotOffer(frame) => frame.put(out),
             Self::Leave(frame) => frame.put(out),
             Self::IncReject(frame) => frame.put(out),
+            Self::Challenge(frame) => frame.put(out),
+            Self::Proof(frame) => frame.put(out),
         }
     }
 }
@@ -166,7 +175,7 @@ pub(super) mod tests {
 
     #[test]
     fn unknown_critical_frame_drops_the_datagram_before_anything_is_yielded() {
-        for kind in [0x80, 0x88, 0xFF] {
+        for kind in [0x80, 0x8F, 0xFF] {
             let mut body = put_all(&[REJECT]);
             body.extend_from_slice(&[kind, 1, 0]);
             let all: Vec<_> = frames(&body).collect();
@@ -208,7 +217,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=7) {
+        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=9) {
             let _ = frames(&body).count();
             let mut framed = Vec::new();
             put_frame(&mut framed, kind, |out| out.extend_from_slice(&body));

@@ -17,14 +17,15 @@
 //! |---:|---:|---|
 //! | 0 | 2 | magic `48 C7` |
 //! | 2 | 1 | wire version, 1 |
-//! | 3 | 1 | suite: 0 = in clear, checksum |
+//! | 3 | 1 | suite: 0 = in clear, checksum; 1 = sealed, AES-256-GCM |
 //! | 4 | 4 | cluster id |
-//! | 8 | 2 | key epoch |
+//! | 8 | 2 | key epoch, 0 in clear |
 //! | 10 | 4 | node id |
 //! | 14 | 8 | session, random per start |
 //! | 22 | 8 | packet number |
-//! | 30 | … | frames |
+//! | 30 | … | frames; suite 1: encrypted |
 //! | end − 8 | 8 | suite 0: xxh3-64 of all before it, seeded with the cluster id |
+//! | end − 16 | 16 | suite 1: tag; the header is authenticated with the frames, the nonce is the packet number and four zero bytes |
 //!
 //! # Frames
 //!
@@ -35,12 +36,14 @@
 //! | type | frame | body |
 //! |---:|---|---|
 //! | 1 | Hello | flags `u8`, incarnation `u64`, target node `u32`, target known `u64`, lanes `v` ≤ 256, tcp port `u16`, wire min `u8`, wire max `u8`, name `bytes` ≤ 64 utf-8 |
-//! | 2 | Heartbeat | seq `v`, incarnation `u64`, lanes `v` ≤ 256, clocks `[lane v, clock v]`, digests `[lane v, clock v, count v, digest u64]` |
+//! | 2 | Heartbeat | seq `v`, incarnation `u64`, lanes `v` ≤ 256, clocks `[lane v, clock v]`, digests `[lane v, clock v, count v, digest u64]`, key epochs `[epoch v]` ≤ 4 |
 //! | 3 | Delta | lane `v`, lo `v`, operations up to the frame's end |
 //! | 4 | Nak | target node `u32`, target session `u64`, ranges `[lane v, lo v, hi − lo v ≥ 1]` |
 //! | 5 | SnapshotOffer | target node `u32`, target session `u64`, lanes `[lane v]` |
 //! | 6 | Leave | incarnation `u64`, clocks `[lane v, clock v]` |
 //! | 7 | IncReject | target node `u32`, highest `u64` |
+//! | 8 | Challenge | target session `u64`, cookie 16 B |
+//! | 9 | Proof | cookie 16 B |
 //!
 //! # Operations of a Delta
 //!
@@ -90,6 +93,8 @@ mod delta_writer;
 mod dictionary;
 mod frame;
 mod message_buffer;
+mod proof;
+mod record;
 mod seal;
 mod stream;
 mod varint;
@@ -101,7 +106,12 @@ pub(crate) use delta_size::op_len_max;
 pub(crate) use delta_writer::DeltaWriter;
 pub(crate) use frame::{Frame, frames};
 pub(crate) use message_buffer::MessageBuffer;
-pub(crate) use seal::{BODY_MAX, HEADER_LEN, Header, TRAILER_LEN, WIRE_VERSION, begin, finish, open};
+pub(crate) use proof::{Challenge, Proof};
+pub(crate) use record::{Preamble, RecordBuffer, put_records};
+pub(crate) use seal::{
+    BODY_MAX, DATAGRAM_ACCEPTED_MAX, DATAGRAM_MAX, HEADER_LEN, Header, SUITE_PLAIN, SUITE_SEALED,
+    WIRE_VERSION, begin, finish, finish_sealed, open, open_sealed, packet_of, peek,
+};
 pub(crate) use stream::Message;
 pub(crate) use varint::varint_len;
 
@@ -126,6 +136,12 @@ pub(crate) enum WireError {
     /// Damaged on the way.
     #[error("the checksum does not match")]
     Checksum,
+    /// In clear where a key is needed, or sealed with a key that this node does not have.
+    #[error("there is no key for it")]
+    NoKey,
+    /// Sealed with another key, or forged, or damaged on the way.
+    #[error("the tag does not match")]
+    Tag,
     /// A varint of more than 64 bits, or one that a shorter one says too.
     #[error("a varint is overlong")]
     Varint,

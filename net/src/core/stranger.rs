@@ -1,0 +1,171 @@
+//! What a session can do that has not proven itself: prove itself. And what becomes of one whose frames make this node stumble.
+//!
+//! A datagram with a good tag may still be an old one, played again. So a session that is not known is given a cookie: a tag over its
+//! node, session and address, which costs no memory. When it gives the cookie back, sealed in that session, it is alive and where it
+//! says; each then introduces itself. No answer to a session that is not proven is longer than what it answers.
+
+use super::Core;
+use super::gate::Admitted;
+use super::io::{Output, Phase, StreamAction, Target, Time};
+use super::receive::Sender;
+use crate::wire::{self, Frame};
+use headcount::{Incarnation, NodeId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Nobody can make this node's epoch grow by more than this at once, so it is never used up.
+const EPOCH_STEP_MAX: u32 = 1 << 20;
+/// Steps above this are rare, and are not made in quick succession.
+const EPOCH_STEP_SMALL: u32 = 1024;
+const JUMP_EVERY: Duration = Duration::from_millis(100);
+const BIG_JUMP_EVERY: Duration = Duration::from_secs(1);
+
+impl Core {
+    /// Hears a session that has not proven itself.
+    pub(super) fn meet_stranger(
+        &mut self,
+        now: Time,
+        sender: Sender,
+        admitted: &Admitted<'_>,
+        (len, frames): (usize, &[Frame<'_>]),
+        out: &mut Output,
+    ) {
+        for frame in frames {
+            if let Frame::Proof(proof) = frame {
+                if self.take_proof(now, sender, admitted, proof) {
+                    // Both have shown who they are; now they say it.
+                    self.send_hello(Target::Node(sender.addr), sender.node, true, out);
+                    return;
+                }
+                self.stats.proofs_refused += 1;
+            }
+        }
+        self.stats.unproven += 1;
+        self.remember_goodbyes(sender, frames);
+        let mut answer = Vec::new();
+        let trailer = len.saturating_sub(wire::HEADER_LEN + admitted.body.len());
+        if wire::HEADER_LEN + wire::Challenge::LEN + trailer <= len
+            && let Some(cookie) = self.gate.challenge(now, sender.addr, sender.id())
+        {
+            wire::Challenge { target_session: sender.session, cookie }.put(&mut answer);
+            self.stats.challenges_sent += 1;
+            self.send(Target::Node(sender.addr), &answer, out);
+        }
+        if let Some(Frame::Challenge(challenge)) =
+            frames.iter().find(|frame| matches!(frame, Frame::Challenge(_)))
+        {
+            self.answer_challenge(sender, challenge, out);
+        }
+    }
+
+    /// The one thing that a stranger is believed: a goodbye is final, and as true when it is played again. It may have overtaken the
+    /// proof of its session.
+    fn remember_goodbyes(&mut self, sender: Sender, frames: &[Frame<'_>]) {
+        for frame in frames {
+            if let Frame::Leave(leave) = frame {
+                let life = Incarnation::from_u64(leave.incarnation);
+                if self.members.get(&sender.node).is_none_or(|member| member.incarnation != life) {
+                    self.remember_goodbye(sender.node, life);
+                }
+            }
+        }
+    }
+
+    fn take_proof(
+        &mut self,
+        now: Time,
+        sender: Sender,
+        admitted: &Admitted<'_>,
+        proof: &wire::Proof,
+    ) -> bool {
+        let members = &self.members;
+        let is_member = |node, session| members.get(&node).is_some_and(|member| member.session == session);
+        self.gate.prove(now, sender.addr, &admitted.header, &proof.cookie, is_member)
+    }
+
+    /// Gives a cookie back: shorter than the challenge it came in.
+    pub(super) fn answer_challenge(&mut self, sender: Sender, challenge: &wire::Challenge, out: &mut Output) {
+        if challenge.target_session != self.session {
+            return;
+        }
+        let mut body = Vec::new();
+        wire::Proof { cookie: challenge.cookie }.put(&mut body);
+        self.send(Target::Node(sender.addr), &body, out);
+    }
+
+    /// What is claimed to be known of this node's own lives, as far as it may be believed.
+    pub(super) fn believe(&mut self, claimed: Incarnation) -> Incarnation {
+        let epoch_max = self.incarnation.epoch.saturating_add(EPOCH_STEP_MAX);
+        if claimed.epoch <= epoch_max {
+            return claimed;
+        }
+        self.stats.implausible += 1;
+        Incarnation { epoch: epoch_max, nonce: u32::MAX }
+    }
+
+    /// Whether this node may take a life above `highest` so soon after the last time.
+    pub(super) fn may_jump(&mut self, now: Time, highest: Incarnation) -> bool {
+        let small = highest.epoch.saturating_sub(self.incarnation.epoch) <= EPOCH_STEP_SMALL;
+        let wait = if small { JUMP_EVERY } else { BIG_JUMP_EVERY };
+        let may = highest.epoch < u32::MAX && self.jumped_at.is_none_or(|at| now >= at + wait);
+        if may {
+            self.jumped_at = Some(now);
+        }
+        may
+    }
+
+    /// Handles what came from a node. If that panics, the node's life is put in quarantine and everything of it dropped; this
+    /// node goes on.
+    pub(super) fn guarded(
+        &mut self,
+        node: NodeId,
+        out: &mut Output,
+        handle: impl FnOnce(&mut Self, &mut Output),
+    ) {
+        // Unwind safety: what a panic can leave half done is what is kept of this node, here and in the tracker, and that is
+        // dropped whole. The tracker's locks are given back by unwinding, and local sessions are never written to from here.
+        if catch_unwind(AssertUnwindSafe(|| handle(self, out))).is_err() {
+            self.put_in_quarantine(node, out);
+        }
+    }
+
+    fn put_in_quarantine(&mut self, node: NodeId, out: &mut Output) {
+        self.stats.quarantines += 1;
+        let life = self.members.get(&node).map(|member| member.incarnation);
+        let life = life.or_else(|| self.replica.highest_incarnation(node));
+        self.gate.quarantine(node, life.unwrap_or_default());
+        if let Some(stream) = self.members.remove(&node).and_then(|member| member.transfer) {
+            self.fetches.remove(&stream);
+            out.streams.push((stream, StreamAction::Abort));
+        }
+        let replica = &self.replica;
+        // Again unwind safe: nothing of the node is looked at after this, whether it is gone or not.
+        let _ = catch_unwind(AssertUnwindSafe(|| replica.forget(node)));
+        self.purging = true;
+        self.version += 1;
+    }
+
+    /// Whether what a node says is dropped because of its quarantine: all of it, but for the announcement of a new life.
+    pub(super) fn is_quarantined(&mut self, node: NodeId, frames: &[Frame<'_>]) -> bool {
+        let Some(life) = self.gate.quarantined_life(node) else {
+            return false;
+        };
+        if self.members.contains_key(&node) {
+            return false;
+        }
+        let is_new = |frame: &Frame<'_>| match frame {
+            Frame::Hello(hello) => {
+                hello.flags & wire::Hello::JOINING != 0 || Incarnation::from_u64(hello.incarnation) > life
+            }
+            _ => false,
+        };
+        let drop = !frames.iter().all(is_new);
+        self.stats.quarantined += u64::from(drop);
+        drop
+    }
+
+    /// Whether this node takes part at all.
+    pub(super) fn listens(&self) -> bool {
+        matches!(self.phase, Phase::Listening { .. } | Phase::Live)
+    }
+}
