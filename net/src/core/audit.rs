@@ -44,6 +44,10 @@ impl Core {
         Some(PeerLane { clock, target, in_transfer: lane.in_transfer, needs_snapshot: lane.needs_snapshot })
     }
 
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
     /// The first bound that is broken, in words.
     pub(crate) fn broken_bound(&self) -> Option<String> {
         let limits = &self.settings.limits;

@@ -2,8 +2,9 @@
 
 use super::Core;
 use super::io::{Output, Phase, Target, Time};
+use super::liveness::Liveness;
 use super::member::{Lane, Member, MemberState};
-use crate::wire::{self, Frame, WireError};
+use crate::wire::{self, Frame, Report, WireError};
 use headcount::replica::{ApplyError, DeltaView, Joined, LaneCondition, OriginError};
 use headcount::{Incarnation, NodeId};
 use std::net::SocketAddr;
@@ -61,6 +62,11 @@ impl Core {
                 Frame::Heartbeat(heartbeat) => self.on_heartbeat(now, sender, &heartbeat, out),
                 Frame::Delta(delta) => self.on_delta(now, sender, &delta, body, &mut kept, out),
                 Frame::Nak(nak) => self.on_nak(now, sender.addr, &nak, out),
+                Frame::Heard(heard) => {
+                    if self.speaker(now, sender, out) {
+                        self.on_heard(now, sender.node, &heard);
+                    }
+                }
                 Frame::SnapshotOffer(offer) => self.on_offer(now, sender, &offer),
                 Frame::Leave(leave) => self.on_leave(sender, &leave, out),
                 Frame::IncReject(reject) => {
@@ -70,6 +76,8 @@ impl Core {
                 }
             }
         }
+        self.answer(now, sender.node);
+        self.note_deadline(now, sender.node);
     }
 
     fn count_received(&mut self, len: usize) {
@@ -168,8 +176,11 @@ impl Core {
                     transfer_at: None,
                     transfer_failures: 0,
                     probe_at: now,
+                    nak_due: Time::MAX,
+                    liveness: Liveness::new(now),
                 };
                 self.members.insert(sender.node, member);
+                self.sessions.insert(Report::name_of(sender.session), sender.node);
                 self.asked.remove(&sender.node);
                 self.purging = true;
                 self.version += 1;
@@ -254,6 +265,7 @@ impl Core {
                 late.push(number);
             }
         }
+        member.note_clocks(heartbeat);
         for lane in late {
             self.note_gap(now, sender.node, lane);
         }

@@ -35,6 +35,8 @@ pub(crate) struct Heartbeat {
     pub(crate) lanes: u16,
     pub(crate) clocks: Vec<(u16, u64)>,
     pub(crate) digests: Vec<LaneDigest>,
+    /// Lanes that are not in `clocks` stand where they stood at the heartbeat of this sequence number.
+    pub(crate) since: u64,
 }
 
 /// What a clean receiver at this clock of the lane must hold.
@@ -150,6 +152,7 @@ impl Heartbeat {
                 put_varint(out, item.count);
                 out.extend_from_slice(&item.digest.to_le_bytes());
             });
+            put_varint(out, self.since);
         });
     }
 
@@ -168,6 +171,7 @@ impl Heartbeat {
                     digest: reader.u64()?,
                 })
             })?,
+            since: reader.varint()?,
         };
         reader.finish()?;
         Ok(frame)
@@ -287,13 +291,14 @@ pub(super) mod tests {
     fn heartbeat() -> impl Strategy<Value = Heartbeat> {
         let digest = (0_u16..256, any::<(u64, u64, u64)>())
             .prop_map(|(lane, (clock, count, digest))| LaneDigest { lane, clock, count, digest });
-        (any::<(u64, u64)>(), 0_u16..=256, clocks_strategy(), vec(digest, 0..5)).prop_map(
-            |((seq, incarnation), lanes, clocks, digests)| Heartbeat {
+        (any::<(u64, u64, u64)>(), 0_u16..=256, clocks_strategy(), vec(digest, 0..5)).prop_map(
+            |((seq, incarnation, since), lanes, clocks, digests)| Heartbeat {
                 seq,
                 incarnation,
                 lanes,
                 clocks,
                 digests,
+                since,
             },
         )
     }
@@ -323,6 +328,7 @@ pub(super) mod tests {
                 .prop_map(|(incarnation, clocks)| Frame::Leave(Leave { incarnation, clocks })),
             any::<(u32, u64)>()
                 .prop_map(|(target_node, highest)| Frame::IncReject(IncReject { target_node, highest })),
+            crate::wire::heard::tests::any_heard().prop_map(Frame::Heard),
         ]
     }
 
