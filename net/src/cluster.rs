@@ -1,15 +1,19 @@
 //! A node's membership of a cluster, as the application holds it.
 
 use crate::config::Config;
-use crate::core::{Budget, Core, KeyStep, Limits, MemberState, MemberView, Phase, Security, Settings};
+use crate::core::{
+    BarrierOutcome, Budget, Core, KeyStep, Limits, MemberState, MemberView, Notice, Output, Phase, Security,
+    Settings, Time,
+};
 use crate::driver::{Driver, Sockets, WAKER};
-use crate::error::{JoinError, StopReason};
+use crate::error::{BarrierError, JoinError, StopReason};
 use crate::keys::{KeyError, Keys};
 use crate::stats::NetStats;
 use headcount::replica::Replica;
 use headcount::{Incarnation, NodeId, Tracker};
 use mio::{Poll, Waker};
 use parking_lot::{Condvar, Mutex};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -27,6 +31,12 @@ const ANSWER_MAX: Duration = Duration::from_secs(5);
 
 /// A change of keys, and where its outcome is waited for.
 type KeyChange = (KeyStep, mpsc::SyncSender<Result<(), KeyError>>);
+/// Longer waits end after this.
+const WAIT_MAX: Duration = Duration::from_secs(86_400);
+/// What the network thread may take to say that a barrier was not reached.
+const BARRIER_GRACE: Duration = Duration::from_millis(500);
+/// Notices that nobody has taken; the oldest are dropped.
+const NOTICES_MAX: usize = 64;
 
 /// Another node of the cluster, as this one hears it.
 #[derive(Clone, Debug)]
@@ -62,6 +72,17 @@ pub enum Status {
     Stopped(StopReason),
 }
 
+/// How far a node's view can be trusted at present.
+#[derive(Clone, Copy, PartialEq, Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// How much longer than configured this node bears the silence of others before it holds them for suspect or down, because its own
+    /// turns come late or its own buffers overflow: 1.0 if it is well, 2.0 at most.
+    pub patience: f64,
+    /// For how long most other nodes have been out of hearing, if they fell silent at once.
+    pub stale_since: Option<Duration>,
+}
+
 /// A node's membership of a cluster. Clones are the same membership; when the last is dropped the node leaves.
 #[derive(Clone)]
 pub struct Cluster {
@@ -81,6 +102,8 @@ pub(crate) struct Shared {
     started: Instant,
     waker: Arc<Waker>,
     leave: AtomicBool,
+    /// Barriers that the network thread has not begun: their numbers, and until when they may take.
+    barriers: Mutex<Vec<(u64, Time)>>,
     view: Mutex<View>,
     changed: Condvar,
     key_steps: Mutex<Vec<KeyChange>>,
@@ -93,6 +116,14 @@ struct View {
     incarnation: Incarnation,
     members: Vec<MemberView>,
     stats: NetStats,
+    stale_since: Option<Time>,
+    /// In thousandths.
+    strain: u32,
+    notices: VecDeque<Notice>,
+    /// The number of the barrier begun last.
+    barrier: u64,
+    /// Barriers that somebody waits for, and how they ended.
+    barriers: BTreeMap<u64, Option<BarrierOutcome>>,
 }
 
 impl Shared {
@@ -117,6 +148,32 @@ impl Shared {
         view.incarnation = core.incarnation();
         view.members = core.members();
         view.stats = core.stats();
+        view.stale_since = core.stale_since();
+        view.strain = core.strain(self.started.elapsed());
+        drop(view);
+        self.changed.notify_all();
+    }
+
+    /// Barriers to begin.
+    pub(crate) fn take_barriers(&self) -> Vec<(u64, Time)> {
+        std::mem::take(&mut *self.barriers.lock())
+    }
+
+    /// Passes on what the core has to say to the application.
+    pub(crate) fn tell(&self, output: &mut Output) {
+        if output.barriers.is_empty() && output.notices.is_empty() {
+            return;
+        }
+        let mut view = self.view.lock();
+        for (id, outcome) in output.barriers.drain(..) {
+            if let Some(waiting) = view.barriers.get_mut(&id) {
+                *waiting = Some(outcome);
+            }
+        }
+        view.notices.extend(output.notices.drain(..));
+        while view.notices.len() > NOTICES_MAX {
+            view.notices.pop_front();
+        }
         drop(view);
         self.changed.notify_all();
     }
@@ -126,15 +183,15 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn wait_until<T>(&self, timeout: Duration, mut found: impl FnMut(&View) -> Option<T>) -> Option<T> {
-        let deadline = Instant::now() + timeout.min(Duration::from_secs(86_400));
+    fn wait_until<T>(&self, timeout: Duration, mut found: impl FnMut(&mut View) -> Option<T>) -> Option<T> {
+        let deadline = Instant::now() + timeout.min(WAIT_MAX);
         let mut view = self.view.lock();
         loop {
-            if let Some(found) = found(&view) {
+            if let Some(found) = found(&mut view) {
                 return Some(found);
             }
             if self.changed.wait_until(&mut view, deadline).timed_out() {
-                return found(&view);
+                return found(&mut view);
             }
         }
     }
@@ -176,6 +233,7 @@ impl Cluster {
             started,
             waker: Arc::clone(&waker),
             leave: AtomicBool::new(false),
+            barriers: Mutex::new(Vec::new()),
             view: Mutex::new(View::default()),
             changed: Condvar::new(),
             key_steps: Mutex::new(Vec::new()),
@@ -284,7 +342,7 @@ impl Cluster {
     /// False if that did not come in time, or the node is no longer a member.
     #[must_use]
     pub fn wait_synced(&self, timeout: Duration) -> bool {
-        let synced = |view: &View| {
+        let synced = |view: &mut View| {
             if view.status != Some(Status::Running) {
                 return Some(false);
             }
@@ -331,6 +389,80 @@ impl Cluster {
         answer.recv_timeout(ANSWER_MAX).unwrap_or(Err(KeyError::Left))
     }
 
+    /// Waits until every member that is not down has applied everything that this node's sessions did before the call, and shows it
+    /// to who looks. A few milliseconds between nodes that hear each other well; the others are asked to answer at once, which
+    /// costs each of them a packet. Returns at once if this node is alone.
+    ///
+    /// A member that is suspect is waited for, until it answers or is down; who is down is not waited for. A member that shows the
+    /// writes can stop to show them, if it holds this node for down.
+    ///
+    /// # Errors
+    /// [`BarrierError`]: it was not reached in time, and who has not answered.
+    pub fn barrier(&self, timeout: Duration) -> Result<(), BarrierError> {
+        let shared = &self.inner.shared;
+        let timeout = timeout.min(WAIT_MAX);
+        let id = {
+            let mut view = shared.view.lock();
+            if view.status != Some(Status::Running) {
+                return Err(BarrierError::NotAMember);
+            }
+            view.barrier += 1;
+            let id = view.barrier;
+            view.barriers.insert(id, None);
+            id
+        };
+        let until = shared.started.elapsed() + timeout;
+        shared.barriers.lock().push((id, until));
+        let _ = shared.waker.wake();
+        let ended = |view: &mut View| match view.barriers.get(&id) {
+            Some(Some(_)) => view.barriers.remove(&id).flatten(),
+            _ => (view.status != Some(Status::Running)).then_some(BarrierOutcome::NotAMember),
+        };
+        // The network thread says when the time is over, and who is missing; a little more for it to say so.
+        let outcome = shared.wait_until(timeout + BARRIER_GRACE, ended);
+        let mut view = shared.view.lock();
+        view.barriers.remove(&id);
+        let missing = match outcome {
+            Some(BarrierOutcome::Reached) => return Ok(()),
+            Some(BarrierOutcome::NotAMember) => return Err(BarrierError::NotAMember),
+            Some(BarrierOutcome::TooMany) => return Err(BarrierError::TooMany),
+            Some(BarrierOutcome::TimedOut { missing }) => missing,
+            None => Vec::new(),
+        };
+        let names = view.members.iter().filter(|member| missing.contains(&member.node));
+        Err(BarrierError::TimedOut { missing: names.map(|member| member.name.clone()).collect() })
+    }
+
+    /// For how long most of the other nodes have been out of hearing, if they fell silent at once: then the fault is likely this node's
+    /// or its network's, and what is shown of them is so old. `None` in good times.
+    #[must_use]
+    pub fn stale_since(&self) -> Option<Duration> {
+        self.health().stale_since
+    }
+
+    /// How far this node's view can be trusted at present.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        let shared = &self.inner.shared;
+        let now = shared.started.elapsed();
+        let view = shared.view.lock();
+        Health {
+            patience: 1.0 + f64::from(view.strain) / 1_000.0,
+            stale_since: view.stale_since.map(|since| now.saturating_sub(since)),
+        }
+    }
+
+    /// Waits for what this node has to say of its own situation, in order. Each notice is given once, to whoever waits first, and
+    /// the oldest are dropped if nobody does. `None`: there was none in time, or the node is no longer a member.
+    #[must_use]
+    pub fn wait_notice(&self, timeout: Duration) -> Option<Notice> {
+        let next = |view: &mut View| match view.notices.pop_front() {
+            Some(notice) => Some(Some(notice)),
+            None => (view.status != Some(Status::Running)).then_some(None),
+        };
+        self.inner.shared.wait_until(timeout, next).flatten()
+    }
+
     /// Leaves: this node's entries leave everywhere at once, other nodes' entries leave here. Returns when the goodbyes are said,
     /// which takes less than a tenth of a second. A second call does nothing.
     pub fn leave(&self) {
@@ -342,7 +474,8 @@ impl Inner {
     fn leave(&self) {
         self.shared.leave.store(true, Ordering::Relaxed);
         let _ = self.shared.waker.wake();
-        let gone = |view: &View| matches!(view.status, Some(Status::Left | Status::Stopped(_))).then_some(());
+        let gone =
+            |view: &mut View| matches!(view.status, Some(Status::Left | Status::Stopped(_))).then_some(());
         let gone = self.shared.wait_until(LEAVE_MAX, gone);
         let thread = self.thread.lock().take();
         if let Some(thread) = thread.filter(|_| gone.is_some()) {

@@ -48,6 +48,8 @@ pub(crate) struct Timing {
     pub(crate) heartbeat: Duration,
     pub(crate) suspect_after: Duration,
     pub(crate) down_after: Duration,
+    /// Silence after which a node is down whatever others say of it.
+    pub(crate) down_limit: Duration,
     pub(crate) forget_after: Duration,
     pub(crate) flush_after: Duration,
     /// How long a starting node listens for what is known of it.
@@ -62,6 +64,7 @@ impl Default for Timing {
             heartbeat: Duration::from_millis(100),
             suspect_after: Duration::from_millis(500),
             down_after: Duration::from_secs(2),
+            down_limit: Duration::from_secs(6),
             forget_after: Duration::from_secs(20 * 60),
             flush_after: Duration::from_millis(2),
             listen: Duration::from_millis(300),
@@ -158,15 +161,23 @@ impl Config {
         self
     }
 
-    /// Silence after which a node is down: its entries leave, and are kept in case it returns. Default 2 s; from
-    /// `suspect_after` to one day.
+    /// Silence after which a node is down, if nobody else has heard it meanwhile either: its entries leave, and are kept in case it
+    /// returns. Default 2 s; from `suspect_after` to `down_limit`.
     #[must_use]
     pub fn down_after(mut self, silence: Duration) -> Self {
         self.timing.down_after = silence;
         self
     }
 
-    /// Silence after which a node is forgotten and its entries dropped. Default 20 min; from `down_after` to 30 days.
+    /// Silence after which a node is down though others still hear it, or though most nodes fell silent at once, which looks like
+    /// this node's own fault. Default 6 s; from `down_after` to one day.
+    #[must_use]
+    pub fn down_limit(mut self, silence: Duration) -> Self {
+        self.timing.down_limit = silence;
+        self
+    }
+
+    /// Silence after which a node is forgotten and its entries dropped. Default 20 min; from `down_limit` to 30 days.
     #[must_use]
     pub fn forget_after(mut self, silence: Duration) -> Self {
         self.timing.forget_after = silence;
@@ -225,12 +236,14 @@ impl Config {
     fn check_times(&self) -> Result<(), ConfigError> {
         const MS: fn(u64) -> Duration = Duration::from_millis;
         const S: fn(u64) -> Duration = Duration::from_secs;
-        let Timing { heartbeat, suspect_after, down_after, forget_after, flush_after, .. } = self.timing;
+        let Timing { heartbeat, suspect_after, down_after, down_limit, forget_after, flush_after, .. } =
+            self.timing;
         for (field, value, min, max) in [
             ("heartbeat", heartbeat, MS(10), S(10)),
             ("suspect_after", suspect_after, heartbeat.saturating_mul(2), S(3600)),
             ("down_after", down_after, suspect_after, S(24 * 3600)),
-            ("forget_after", forget_after, down_after, S(30 * 24 * 3600)),
+            ("down_limit", down_limit, down_after, S(24 * 3600)),
+            ("forget_after", forget_after, down_limit, S(30 * 24 * 3600)),
             ("flush_after", flush_after, Duration::from_micros(100), heartbeat),
         ] {
             if value < min || value > max {
@@ -272,6 +285,10 @@ mod tests {
         assert!(refusal(times).starts_with("suspect_after is 500ms, it must be within 2s..="));
         let times = Config::new("c").down_after(Duration::from_millis(400));
         assert!(refusal(times).starts_with("down_after is 400ms, it must be within 500ms..="));
+        let times = Config::new("c").down_after(Duration::from_secs(8));
+        assert!(refusal(times).starts_with("down_limit is 6s, it must be within 8s..="));
+        let times = Config::new("c").forget_after(Duration::from_secs(5));
+        assert!(refusal(times).starts_with("forget_after is 5s, it must be within 6s..="));
     }
 
     #[test]

@@ -88,6 +88,24 @@ pub enum JoinError {
     Stopped(StopReason),
 }
 
+/// Why a barrier was not reached. What was written stays written, and reaches the others when it can.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BarrierError {
+    /// These nodes, by name, did not say in time that they have everything.
+    #[error("not every node has said in time that it has everything: {}", .missing.join(", "))]
+    TimedOut {
+        /// Their names, by id.
+        missing: Vec<String>,
+    },
+    /// This node is not a member: it has left, is leaving or has stopped.
+    #[error("this node is not a member of the cluster")]
+    NotAMember,
+    /// As many barriers as can be are under way.
+    #[error("too many barriers are under way")]
+    TooMany,
+}
+
 /// Why a node stopped by itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]

@@ -35,10 +35,10 @@ pub mod sim;
 mod stats;
 mod wire;
 
-pub use cluster::{Cluster, Member, Status};
+pub use cluster::{Cluster, Health, Member, Status};
 pub use config::{Config, Interface};
-pub use core::MemberState;
-pub use error::{ConfigError, JoinError, StopReason};
+pub use core::{MemberState, Notice};
+pub use error::{BarrierError, ConfigError, JoinError, StopReason};
 pub use keys::{KeyError, KeyText, Keys};
 pub use stats::NetStats;
 

@@ -106,6 +106,10 @@ counters! {
     downs,
     /// Times this node's own clock stood still for so long that deadlines were put off.
     pauses,
+    /// Times a node that this node did not hear was held to be up because others heard it.
+    indirect_ups,
+    /// Times most other nodes fell silent at once, so that this node held itself for cut off.
+    isolations,
     /// Receive buffer that the system granted, in bytes.
     receive_buffer_bytes,
 }

@@ -1,8 +1,10 @@
 //! What the simulator holds against its own books. Nothing here changes anything.
 
 use super::member::Member;
-use super::{Core, MemberState};
+use super::{Core, MemberState, Time};
+use crate::crypto::SenderId;
 use headcount::{Incarnation, NodeId};
+use std::net::SocketAddr;
 
 /// A member, as its node hears it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,6 +49,16 @@ impl Core {
     /// Whether a datagram of that session, with that number, counts as heard.
     pub(crate) fn would_take(&self, node: NodeId, session: u64, packet: u64) -> bool {
         self.gate.would_take(node, session, packet)
+    }
+
+    /// What a session would have to give back to prove itself; for who plays it.
+    pub(crate) fn cookie_for(&mut self, now: Time, from: SocketAddr, node: NodeId, session: u64) -> [u8; 16] {
+        let id = SenderId { node: node.0, session };
+        self.gate.challenge(now, from, id).unwrap_or_default()
+    }
+
+    pub(crate) fn session(&self) -> u64 {
+        self.session
     }
 
     /// The first bound that is broken, in words.

@@ -2,7 +2,10 @@
 
 use super::Core;
 use super::io::{Output, StreamAction, Target, Time};
+use super::liveness::Isolation;
 use super::member::{Member, MemberState};
+use crate::config::Timing;
+use crate::wire::Report;
 use headcount::NodeId;
 use std::time::Duration;
 
@@ -11,17 +14,30 @@ const SHOW_AFTER: Duration = Duration::from_secs(1);
 
 impl Core {
     /// A node that stood still (stopped, swapped out, its machine paused) has heard nobody meanwhile, which says nothing about
-    /// them: every deadline moves by the time it lost.
+    /// them: every deadline moves by the time it lost. What waits in its sockets it reads before it judges.
     pub(super) fn note_pause(&mut self, now: Time) {
         let heartbeat = self.settings.timing.heartbeat;
-        // Something is due at least once a heartbeat, so a longer break than one and a half was not by choice.
-        let lost = now.saturating_sub(self.last_handled + heartbeat + heartbeat / 10);
+        let lost = now.saturating_sub(self.planned.max(self.last_handled));
         self.last_handled = now;
-        if lost > heartbeat / 2 {
-            self.stats.pauses += 1;
-            for member in self.members.values_mut() {
-                member.heard = (member.heard + lost).min(now);
-            }
+        self.hearing.strain.late(now, lost, heartbeat);
+        if lost <= heartbeat / 2 {
+            return;
+        }
+        self.stats.pauses += 1;
+        let later = |at: &mut Time| *at = at.saturating_add(lost);
+        for member in self.members.values_mut() {
+            member.heard = (member.heard + lost).min(now);
+            member.liveness.shift(lost, now);
+            later(&mut member.show_by);
+            later(&mut member.probe_at);
+            later(&mut member.nak_due);
+            member.transfer_at.iter_mut().for_each(later);
+            member.lanes.iter_mut().filter_map(|lane| lane.nak_at.as_mut()).for_each(later);
+        }
+        self.fetches.values_mut().map(|fetch| &mut fetch.deadline).for_each(later);
+        self.serves.values_mut().map(|serve| &mut serve.deadline).for_each(later);
+        if let Some(Isolation { over_at: Some(over_at), .. }) = &mut self.hearing.isolation {
+            later(over_at);
         }
     }
 
@@ -32,12 +48,14 @@ impl Core {
             return;
         };
         member.heard = now;
+        member.liveness.heard = now;
         self.replica.origin_heard(node);
         if member.state == MemberState::Up {
             return;
         }
         let was_down = member.state == MemberState::Down;
         member.state = MemberState::Up;
+        member.liveness.urgent = true;
         self.version += 1;
         if !was_down {
             self.replica.origin_state(node, member.shown());
@@ -58,6 +76,7 @@ impl Core {
             let is_heard = member.state != MemberState::Down;
             if member.hidden && is_heard && (now >= member.show_by || member.has_caught_up()) {
                 member.hidden = false;
+                member.liveness.urgent = true;
                 self.version += 1;
                 self.replica.origin_state(node, member.shown());
             }
@@ -65,43 +84,65 @@ impl Core {
     }
 
     pub(super) fn judge_members(&mut self, now: Time, out: &mut Output) {
-        let timing = self.settings.timing;
+        let timing = self.patience(now);
+        self.judge_isolation(now, &timing, out);
         let mut forgotten = Vec::new();
         let mut probes = Vec::new();
-        let mut aborts = Vec::new();
-        for (&node, member) in &mut self.members {
-            let silence = now.saturating_sub(member.heard);
-            let state = match silence {
-                silence if silence >= timing.down_after => MemberState::Down,
-                silence if silence >= timing.suspect_after => MemberState::Suspect,
-                _ => MemberState::Up,
-            };
-            if silence >= timing.forget_after {
+        let mut turned = Vec::new();
+        let not_down = self.members.values().filter(|member| member.state != MemberState::Down).count();
+        for (&node, member) in &self.members {
+            let others = not_down.saturating_sub(1);
+            let state = self.judge(now, &timing, member, others);
+            if now.saturating_sub(member.heard) >= timing.forget_after {
                 forgotten.push(node);
             } else if state != member.state {
-                member.state = state;
-                self.version += 1;
-                if state == MemberState::Down {
-                    self.stats.downs += 1;
-                    member.hidden = true;
-                    member.probe_at = now + timing.probe_every;
-                    aborts.extend(member.transfer);
-                }
-                self.replica.origin_state(node, member.shown());
+                turned.push((node, state));
             } else if state == MemberState::Down && now >= member.probe_at {
-                member.probe_at = now + timing.probe_every;
                 probes.push((node, member.addr));
             }
         }
-        self.show_returned(now);
-        for stream in aborts {
-            self.fail_fetch(now, stream, out);
+        for (node, state) in turned {
+            self.turn_member(now, node, state, &timing, out);
         }
+        self.show_returned(now);
         for (node, addr) in probes {
+            if let Some(member) = self.members.get_mut(&node) {
+                member.probe_at = now + timing.probe_every;
+            }
             self.send_hello(Target::Node(addr), node, true, out);
         }
         for node in forgotten {
             self.drop_member(node, out);
+        }
+    }
+
+    fn turn_member(
+        &mut self,
+        now: Time,
+        node: NodeId,
+        state: MemberState,
+        timing: &Timing,
+        out: &mut Output,
+    ) {
+        let Some(member) = self.members.get_mut(&node) else {
+            return;
+        };
+        member.state = state;
+        self.version += 1;
+        let mut abort = None;
+        match state {
+            MemberState::Down => {
+                self.stats.downs += 1;
+                member.hidden = true;
+                member.probe_at = now + timing.probe_every;
+                abort = member.transfer;
+            }
+            MemberState::UpIndirect => self.stats.indirect_ups += 1,
+            MemberState::Up | MemberState::Suspect => {}
+        }
+        self.replica.origin_state(node, member.shown());
+        if let Some(stream) = abort {
+            self.fail_fetch(now, stream, out);
         }
     }
 
@@ -119,6 +160,7 @@ impl Core {
         let Some(member) = self.members.remove(&node) else {
             return false;
         };
+        self.sessions.remove(&Report::name_of(member.session));
         if let Some(stream) = member.transfer {
             self.fetches.remove(&stream);
             out.streams.push((stream, StreamAction::Abort));
@@ -126,20 +168,43 @@ impl Core {
         true
     }
 
-    /// When the next of a member's deadlines is.
-    pub(super) fn member_due_at(&self, member: &Member) -> Time {
-        let timing = &self.settings.timing;
+    /// When the next of a member's deadlines is. Its lanes are not looked at: this is asked for with each datagram.
+    fn member_due_at(&self, now: Time, timing: &Timing, member: &Member) -> Time {
+        if member.state == MemberState::Down {
+            return (member.heard + timing.forget_after).min(member.probe_at);
+        }
         let judged = match member.state {
             MemberState::Up => member.heard + timing.suspect_after,
-            MemberState::Suspect => member.heard + timing.down_after,
-            MemberState::Down => (member.heard + timing.forget_after).min(member.probe_at),
+            _ => [timing.down_after, timing.down_limit]
+                .into_iter()
+                .map(|age| member.heard + age)
+                .chain(member.liveness.stale_at(timing.suspect_after))
+                .chain(member.liveness.stale_at(timing.down_after))
+                .filter(|&at| at > now)
+                .min()
+                .unwrap_or(Time::MAX),
         };
-        let idle = member.transfer.is_none() && member.state != MemberState::Down;
-        let transfer = member.transfer_at.filter(|_| idle).unwrap_or(Duration::MAX);
-        let naks = member.lanes.iter().filter_map(|lane| lane.nak_at);
-        let nak = if member.state == MemberState::Down { None } else { naks.min() };
-        let show =
-            if member.hidden && member.state != MemberState::Down { member.show_by } else { Duration::MAX };
-        judged.min(show).min(transfer).min(nak.unwrap_or(Duration::MAX))
+        let transfer = member.transfer_at.filter(|_| member.transfer.is_none()).unwrap_or(Time::MAX);
+        let show = if member.hidden { member.show_by } else { Time::MAX };
+        judged.min(show).min(transfer).min(member.nak_due)
+    }
+
+    /// Something of a member may have changed: the alarm goes off in time for it. One that is to be shown again is looked at
+    /// at once.
+    pub(super) fn note_deadline(&mut self, now: Time, node: NodeId) {
+        if let Some(member) = self.members.get(&node) {
+            let due = if member.hidden { now } else { self.member_due_at(now, &self.patience(now), member) };
+            self.alarm = self.alarm.min(due);
+        }
+    }
+
+    /// Sets the alarm to the first deadline of all.
+    pub(super) fn set_alarm(&mut self, now: Time) {
+        let timing = self.patience(now);
+        let members = self.members.values().map(|member| self.member_due_at(now, &timing, member));
+        let fetches = self.fetches.values().map(|fetch| fetch.deadline);
+        let serves = self.serves.values().map(|serve| serve.deadline);
+        let isolation = self.hearing.isolation.and_then(|isolation| isolation.over_at);
+        self.alarm = members.chain(fetches).chain(serves).chain(isolation).min().unwrap_or(Time::MAX);
     }
 }

@@ -2,6 +2,7 @@
 //! somebody else's.
 
 use crate::error::StopReason;
+use headcount::NodeId;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -29,6 +30,14 @@ pub(crate) enum Input<'a> {
     Turn,
     /// The application wants to leave.
     Leave,
+    /// The application wants to know when what it did so far is seen by every member, until that time.
+    Barrier { id: u64, until: Time },
+    /// The system has dropped so many datagrams for want of room since this node began.
+    #[cfg_attr(
+        not(any(test, feature = "sim")),
+        expect(dead_code, reason = "the driver does not count them yet")
+    )]
+    Drops { total: u64 },
     /// Something happened to a stream.
     Stream(StreamId, StreamInput<'a>),
 }
@@ -73,6 +82,31 @@ pub(crate) enum StreamAction {
 pub(crate) struct Output {
     pub(crate) datagrams: Vec<(Target, Vec<u8>)>,
     pub(crate) streams: Vec<(StreamId, StreamAction)>,
+    pub(crate) barriers: Vec<(u64, BarrierOutcome)>,
+    pub(crate) notices: Vec<Notice>,
+}
+
+/// What the application is told of this node's own situation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// Most of the other nodes fell silent at once: the fault is likely this node's own or its network's. What is shown of them is as
+    /// old as [`Cluster::stale_since`](crate::Cluster::stale_since) says; they are held for a while before they are declared down.
+    Isolated,
+    /// That is over: they are heard again, or were declared down.
+    Rejoined,
+}
+
+/// How a barrier ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) enum BarrierOutcome {
+    Reached,
+    /// These have not said that they have everything.
+    TimedOut {
+        missing: Vec<NodeId>,
+    },
+    TooMany,
+    NotAMember,
 }
 
 /// Where the node is in its life.

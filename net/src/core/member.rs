@@ -1,6 +1,7 @@
 //! A member: another node as this one hears it, and where this one is in each of its lanes.
 
 use super::io::{StreamId, Time};
+use super::liveness::Liveness;
 use headcount::{Incarnation, NodeId, NodeState};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +13,9 @@ use std::sync::Arc;
 pub enum MemberState {
     /// Heard in time.
     Up,
+    /// Not heard for a while by this node, but by others: the way from there to here is broken. Its entries are still listed, as they
+    /// were when it was heard last.
+    UpIndirect,
     /// Not heard for a while; its entries are still listed.
     Suspect,
     /// Not heard for so long that its entries have left. They are kept, and come back with it.
@@ -46,6 +50,8 @@ pub(super) struct Lane {
     /// When to ask for what is missing.
     pub(super) nak_at: Option<Time>,
     pub(super) naks: u8,
+    /// The owner's heartbeat as of which its clock is known.
+    pub(super) named: u64,
 }
 
 impl Lane {
@@ -106,6 +112,9 @@ pub(super) struct Member {
     pub(super) probe_at: Time,
     /// The epochs of the keys that it has, as it said last.
     pub(super) epochs: Vec<u16>,
+    /// No lane has anything to ask for before this.
+    pub(super) nak_due: Time,
+    pub(super) liveness: Liveness,
 }
 
 impl Member {
@@ -119,7 +128,7 @@ impl Member {
             MemberState::Down => NodeState::Down,
             _ if self.hidden => NodeState::Down,
             MemberState::Up => NodeState::Up,
-            MemberState::Suspect => NodeState::Suspect,
+            MemberState::UpIndirect | MemberState::Suspect => NodeState::Suspect,
         }
     }
 

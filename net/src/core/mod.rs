@@ -6,11 +6,13 @@
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod barrier;
 mod detector;
 mod gate;
 mod io;
 mod keyring;
 mod limits;
+mod liveness;
 mod member;
 mod receive;
 mod repair;
@@ -23,8 +25,11 @@ mod stranger;
 mod transfer;
 mod window;
 
+pub use io::Notice;
 pub(crate) use gate::{Budget, Security};
-pub(crate) use io::{Input, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time};
+pub(crate) use io::{
+    BarrierOutcome, Input, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time,
+};
 pub(crate) use keyring::KeyStep;
 pub(crate) use limits::Limits;
 pub use member::MemberState;
@@ -92,6 +97,14 @@ pub(crate) struct Core {
     heartbeat_at: Time,
     heartbeats: u64,
     last_handled: Time,
+    /// When the driver was told to come back.
+    planned: Time,
+    /// No member and no stream has a deadline before this.
+    alarm: Time,
+    /// Members by what their sessions are called in reports.
+    sessions: BTreeMap<u32, NodeId>,
+    hearing: liveness::Hearing,
+    barriers: barrier::Barriers,
     stats: NetStats,
     /// Counts the changes of what [`members`](Self::members) shows, but for ages.
     version: u64,
@@ -142,6 +155,11 @@ impl Core {
             heartbeat_at: Time::MAX,
             heartbeats: 0,
             last_handled: now,
+            planned: Time::MAX,
+            alarm: Time::ZERO,
+            sessions: BTreeMap::new(),
+            hearing: liveness::Hearing::default(),
+            barriers: barrier::Barriers::default(),
             stats: NetStats { receive_buffer_bytes: settings.receive_buffer, ..NetStats::default() },
             version: 0,
             purging: false,
@@ -162,15 +180,21 @@ impl Core {
             Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes, out),
             Input::Turn => self.look_at_own_lanes(now),
             Input::Leave => self.begin_to_leave(now, out),
-            Input::Stream(id, input) => match self.fetches.get(&id).map(|fetch| fetch.node) {
-                Some(node) => {
-                    self.guarded(node, out, |core, out| core.on_any_stream(now, id, input, out));
+            Input::Stream(id, input) => {
+                match self.fetches.get(&id).map(|fetch| fetch.node) {
+                    Some(node) => {
+                        self.guarded(node, out, |core, out| core.on_any_stream(now, id, input, out));
+                    }
+                    None => self.on_any_stream(now, id, input, out),
                 }
-                None => self.on_any_stream(now, id, input, out),
-            },
+                self.alarm = now;
+            }
+            Input::Barrier { id, until } => self.begin_barrier(now, id, until, out),
+            Input::Drops { total } => self.hearing.strain.dropped(now, total),
         }
         self.tick(now, out);
         self.seal_streams(out, streams_before);
+        self.planned = self.wake_at(now);
     }
 
     /// Does whatever is due.
@@ -192,11 +216,18 @@ impl Core {
                     self.say_goodbye(now, farewells_left, out);
                 }
             }
-            Phase::Left | Phase::Stopped(_) => return,
+            Phase::Left | Phase::Stopped(_) => {
+                self.fail_barriers(out);
+                return;
+            }
         }
-        self.judge_members(now, out);
-        self.ask_for_repairs(now, out);
-        self.drive_transfers(now, out);
+        if now >= self.alarm {
+            self.judge_members(now, out);
+            self.ask_for_repairs(now, out);
+            self.drive_transfers(now, out);
+            self.set_alarm(now);
+        }
+        self.drive_barriers(now, out);
         if self.purging {
             self.purging = self.replica.maintain(PURGE_SLICE);
         }
@@ -213,17 +244,7 @@ impl Core {
         if let Some(&announce) = self.announce.front() {
             at = at.min(announce);
         }
-        for member in self.members.values() {
-            at = at.min(self.member_due_at(member));
-        }
-        for &due in self
-            .fetches
-            .values()
-            .map(|fetch| &fetch.deadline)
-            .chain(self.serves.values().map(|serve| &serve.deadline))
-        {
-            at = at.min(due);
-        }
+        at = at.min(self.alarm).min(self.barriers.due_at());
         if self.purging { now } else { at }
     }
 
@@ -259,6 +280,16 @@ impl Core {
             lanes: u16::try_from(member.lanes.len()).unwrap_or(u16::MAX),
         };
         self.members.values().map(view).collect()
+    }
+
+    /// For how long the others have been out of hearing, all or most of them at once.
+    pub(crate) fn stale_since(&self) -> Option<Time> {
+        self.hearing.isolation.map(|isolation| isolation.since)
+    }
+
+    /// How much longer than configured silence is borne, in thousandths.
+    pub(crate) fn strain(&self, now: Time) -> u32 {
+        self.hearing.strain.level(now)
     }
 
     fn announce_if_due(&mut self, now: Time, out: &mut Output) {
@@ -300,6 +331,7 @@ impl Core {
             keys.restart(SenderId { node: self.node.0, session: self.session });
         }
         self.ring = Ring::new(self.replica.lanes(), &self.settings.limits);
+        self.restart_barriers(now);
         self.go_live(now, out);
     }
 
@@ -320,6 +352,8 @@ impl Core {
             self.replica.forget(node);
         }
         self.members.clear();
+        self.sessions.clear();
+        self.hearing.isolation = None;
         self.fetches.clear();
         self.serves.clear();
         while self.replica.maintain(PURGE_SLICE) {}

@@ -2,9 +2,10 @@
 
 use super::Core;
 use super::io::{Output, Phase, Target, Time};
+use super::liveness::Liveness;
 use super::member::{Lane, Member, MemberState};
 use crate::crypto::SenderId;
-use crate::wire::{self, Frame};
+use crate::wire::{self, Frame, Report};
 use headcount::replica::{ApplyError, DeltaView, Joined, LaneCondition, OriginError};
 use headcount::{Incarnation, NodeId};
 use std::net::SocketAddr;
@@ -78,6 +79,11 @@ impl Core {
                 Frame::Heartbeat(heartbeat) => self.on_heartbeat(now, sender, &heartbeat, out),
                 Frame::Delta(delta) => self.on_delta(now, sender, &delta, body, &mut kept, out),
                 Frame::Nak(nak) => self.on_nak(now, sender.addr, &nak, out),
+                Frame::Heard(heard) => {
+                    if self.speaker(now, sender, out) {
+                        self.on_heard(now, sender.node, &heard);
+                    }
+                }
                 Frame::SnapshotOffer(offer) => self.on_offer(now, sender, &offer),
                 Frame::Leave(leave) => self.on_leave(sender, &leave, out),
                 Frame::IncReject(reject) => {
@@ -91,6 +97,8 @@ impl Core {
                 Frame::Proof(_) => {}
             }
         }
+        self.answer(now, sender.node);
+        self.note_deadline(now, sender.node);
     }
 
     /// Somebody else speaks under this node's name. A node that is only starting gives way to one that lives; of two that
@@ -193,9 +201,12 @@ impl Core {
                     transfer_failures: 0,
                     probe_at: now,
                     epochs: Vec::new(),
+                    nak_due: Time::MAX,
+                    liveness: Liveness::new(now),
                 };
                 self.members.insert(sender.node, member);
                 self.gate.supersede_others(sender.node, sender.session);
+                self.sessions.insert(Report::name_of(sender.session), sender.node);
                 self.asked.remove(&sender.node);
                 self.purging = true;
                 self.version += 1;
@@ -284,6 +295,7 @@ impl Core {
                 late.push(number);
             }
         }
+        member.note_clocks(heartbeat);
         for lane in late {
             self.note_gap(now, sender.node, lane);
         }

@@ -36,7 +36,9 @@ impl Core {
             return;
         }
         if lane.primed {
-            lane.nak_at = Some(now + REORDER_GRACE + jitter);
+            let at = now + REORDER_GRACE + jitter;
+            lane.nak_at = Some(at);
+            member.nak_due = member.nak_due.min(at);
         } else {
             // Nothing of this lane was ever held: the ring would be a long way round.
             lane.primed = true;
@@ -48,7 +50,7 @@ impl Core {
     pub(super) fn ask_for_repairs(&mut self, now: Time, out: &mut Output) {
         let mut requests = Vec::new();
         for (&node, member) in &mut self.members {
-            if member.state == MemberState::Down {
+            if member.state == MemberState::Down || now < member.nak_due {
                 continue;
             }
             let mut ranges = Vec::new();
@@ -75,6 +77,7 @@ impl Core {
                 member.want_snapshot(lane, now);
             }
             ranges.truncate(RANGES_PER_NAK);
+            member.nak_due = member.lanes.iter().filter_map(|lane| lane.nak_at).min().unwrap_or(Time::MAX);
             if !ranges.is_empty() {
                 requests.push((node, member.session, member.addr, ranges));
             }

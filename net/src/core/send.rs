@@ -28,9 +28,13 @@ pub(super) struct OwnLanes {
     sent: Vec<u64>,
     /// Lanes whose clock the next heartbeats have to name.
     moved: Vec<bool>,
+    /// The clock that heartbeats have named last, and the first of them that did.
+    named: Vec<Option<(u64, u64)>>,
     /// Where the search for moved lanes, and the turn of digests, goes on.
     next_moved: u16,
     next_digest: u16,
+    /// Heartbeats but for those behind a flush.
+    beats: u64,
     flush_at: Option<Time>,
     flushed_at: Option<Time>,
     tail_at: Option<Time>,
@@ -42,8 +46,10 @@ impl OwnLanes {
         Self {
             sent: vec![0; lanes],
             moved: vec![true; lanes],
+            named: vec![None; lanes],
             next_moved: 0,
             next_digest: 0,
+            beats: 0,
             flush_at: None,
             flushed_at: None,
             tail_at: None,
@@ -66,6 +72,29 @@ impl OwnLanes {
     /// Lets the next heartbeats name every lane.
     pub(super) fn all_moved(&mut self) {
         self.moved.fill(true);
+    }
+
+    /// Sends what waits now, without gathering more.
+    pub(super) fn hasten(&mut self, now: Time) {
+        self.flush_at = self.flush_at.map(|at| at.min(now));
+    }
+
+    /// These clocks were told.
+    pub(super) fn has_told(&self, clocks: &[u64]) -> bool {
+        self.sent.iter().zip(clocks).all(|(sent, clock)| sent >= clock)
+    }
+
+    fn note_named(&mut self, lane: u16, seq: u64) {
+        let at = usize::from(lane);
+        if self.named[at].is_none_or(|(clock, _)| clock != self.sent[at]) {
+            self.named[at] = Some((self.sent[at], seq));
+        }
+    }
+
+    /// The heartbeat since which a lane stands where it stands, which the heartbeat `seq` does not name.
+    fn stands_since(&self, lane: u16, seq: u64) -> u64 {
+        let at = usize::from(lane);
+        self.named[at].filter(|&(clock, _)| clock == self.sent[at]).map_or(seq, |(_, first)| first)
     }
 
     /// The clock up to which a lane was told.
@@ -111,7 +140,7 @@ impl Core {
         }
         if self.own.tail_at.is_some_and(|at| now >= at) {
             self.own.tail_at = None;
-            self.send_heartbeat(out);
+            self.send_heartbeat(now, false, out);
         }
     }
 
@@ -158,11 +187,13 @@ impl Core {
         if now < self.heartbeat_at {
             return;
         }
-        self.heartbeats += 1;
-        if self.heartbeats.is_multiple_of(FULL_HEARTBEAT_EVERY) {
+        self.own.beats += 1;
+        if self.own.beats.is_multiple_of(FULL_HEARTBEAT_EVERY) {
             self.own.all_moved();
         }
-        self.send_heartbeat(out);
+        self.send_heartbeat(now, true, out);
+        // What widened thresholds may have eased.
+        self.alarm = now;
         // Give or take a tenth, so that nodes do not fall into step.
         let every = self.settings.timing.heartbeat;
         self.heartbeat_at = now + every - every / 10 + self.rng.time_below(every / 5);
@@ -176,24 +207,30 @@ impl Core {
         }
     }
 
-    fn send_heartbeat(&mut self, out: &mut Output) {
+    /// Says where the lanes are; returns the heartbeat's number. `with_heard`: and what is heard of others.
+    pub(super) fn send_heartbeat(&mut self, now: Time, with_heard: bool, out: &mut Output) -> u64 {
+        self.heartbeats += 1;
+        let seq = self.heartbeats;
         let lanes = self.replica.lanes();
         let mut clocks = Vec::new();
         let mut room = CLOCK_BYTES_PER_HEARTBEAT;
+        let mut since = 0;
         for step in 0..lanes {
             let lane = (self.own.next_moved + step) % lanes;
             let at = usize::from(lane);
-            if !self.own.moved[at] {
-                continue;
-            }
             let clock = self.own.sent[at];
             let len = wire::varint_len(lane.into()) + wire::varint_len(clock);
-            if len > room {
+            if self.own.moved[at] && len > room && room > 0 {
                 self.own.next_moved = lane;
-                break;
+                room = 0;
+            }
+            if !self.own.moved[at] || room == 0 {
+                since = since.max(self.own.stands_since(lane, seq));
+                continue;
             }
             room -= len;
             self.own.moved[at] = false;
+            self.own.note_named(lane, seq);
             clocks.push((lane, clock));
         }
         let mut digests = Vec::new();
@@ -208,16 +245,22 @@ impl Core {
             }
         }
         let heartbeat = wire::Heartbeat {
-            seq: self.heartbeats,
+            seq,
             incarnation: self.incarnation.to_u64(),
             lanes,
             clocks,
             digests,
             epochs: self.known_epochs(),
+            since,
         };
         let mut body = Vec::new();
         heartbeat.put(&mut body);
+        if with_heard {
+            let room = wire::BODY_MAX.saturating_sub(body.len() + wire::Heard::OVERHEAD);
+            self.heard(now, room).put(&mut body);
+        }
         self.send(Target::Group, &body, out);
+        seq
     }
 
     /// Says who this node is; to one node also what is known of that one.

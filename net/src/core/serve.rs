@@ -2,7 +2,6 @@
 
 use super::Core;
 use super::io::{Output, Phase, StreamAction, StreamId, Time};
-use super::transfer::STALL;
 use crate::wire::{ChunkWriter, Message, MessageBuffer};
 use headcount::replica::{LaneSnapshot, Payload, SnapshotItem};
 use std::collections::VecDeque;
@@ -10,6 +9,9 @@ use std::time::Duration;
 
 /// Streams that have not asked for anything yet; more are closed.
 const IDLE_MAX: usize = 64;
+/// An asker that reads nothing for so long is given up. Longer than an asker waits: it may stand still, and finds its deadlines
+/// where they were when it goes on.
+const STALL: Duration = Duration::from_secs(15);
 const RETRY_AFTER: Duration = Duration::from_millis(50);
 
 const REFUSED_OTHER_LIFE: u8 = 1;

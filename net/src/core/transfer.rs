@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A stream that brings nothing for so long is given up.
-pub(super) const STALL: Duration = Duration::from_secs(5);
+const STALL: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 const PUT_OFF: Duration = Duration::from_millis(10);

@@ -105,6 +105,9 @@ impl Driver {
             if self.shared.wants_to_leave() {
                 self.handle(Input::Leave);
             }
+            for (id, until) in self.shared.take_barriers() {
+                self.handle(Input::Barrier { id, until });
+            }
             self.read_datagrams();
             self.turn_connections();
             // Changes of the tracker and deadlines, whichever woke this turn.
@@ -227,6 +230,7 @@ impl Driver {
 
     /// Does what the core said.
     fn perform(&mut self) {
+        self.shared.tell(&mut self.output);
         for (target, bytes) in self.output.datagrams.drain(..) {
             let to = match target {
                 Target::Group => self.group,

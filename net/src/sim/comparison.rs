@@ -111,7 +111,7 @@ impl Process {
             let state = match peer.state {
                 _ if peer.hidden => NodeState::Down,
                 MemberState::Up => NodeState::Up,
-                MemberState::Suspect => NodeState::Suspect,
+                MemberState::UpIndirect | MemberState::Suspect => NodeState::Suspect,
                 MemberState::Down => NodeState::Down,
             };
             if self.replica.state_of(peer.node) != Some(state) {

@@ -13,6 +13,7 @@ use crate::stats::NetStats;
 use crate::wire::{self, Frame};
 use headcount::replica::LaneCondition;
 use headcount::{EventKind, Incarnation, NodeId};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,7 +73,7 @@ impl World {
         let Some(process) = self.process_mut(id) else {
             return Ok(());
         };
-        process.note_heard(now, speaker);
+        let heard = speaker.filter(|_| process.note_heard(now, speaker));
         let after = process.core.stats();
         let refusals = |stats: NetStats| stats.malformed + stats.foreign + stats.no_key;
         let refused = refusals(after) - refusals(before);
@@ -81,6 +82,9 @@ impl World {
         }
         if refused != u64::from(flipped) {
             return breach("17", format!("{refused} datagrams refused, flipped: {flipped}"));
+        }
+        if let Some(speaker) = heard {
+            self.last_heard.insert(speaker, now);
         }
         match speaker {
             Some((node, _)) if !is_own => self.check_lanes(id, node),
@@ -101,7 +105,7 @@ impl World {
         process.note_life(&mut self.oracle)?;
         process.check_own_lanes(&mut self.oracle)?;
         process.take_events(&self.oracle)?;
-        process.check_peers(now, &self.oracle)?;
+        process.check_peers(now, &self.oracle, &self.last_heard)?;
         if steps.is_multiple_of(16)
             && let Some(what) = process.core.broken_bound()
         {
@@ -189,13 +193,15 @@ impl Process {
         matches!(self.core.phase(), Phase::Listening { .. } | Phase::Live)
     }
 
-    fn note_heard(&mut self, now: Time, speaker: Option<(NodeId, u64)>) {
+    fn note_heard(&mut self, now: Time, speaker: Option<(NodeId, u64)>) -> bool {
         if let Some((node, session)) = speaker
             && self.takes_part()
             && self.core.peer(node).is_some_and(|peer| peer.session == session)
         {
             self.heard.insert(node, Heard { session, at: now });
+            return true;
         }
+        false
     }
 
     fn check_turns(&mut self, now: Time) -> Result<(), Breach> {
@@ -268,7 +274,15 @@ impl Process {
         Ok(())
     }
 
-    fn check_peers(&mut self, now: Time, oracle: &Oracle) -> Result<(), Breach> {
+    fn check_peers(
+        &mut self,
+        now: Time,
+        oracle: &Oracle,
+        last_heard: &BTreeMap<(NodeId, u64), Time>,
+    ) -> Result<(), Breach> {
+        // Under strain it bears twice the silence.
+        let strained = u32::from(self.core.strain(now - self.started) > 0);
+        let down_after = self.timing.down_after * (1 + strained);
         let takes_part = self.takes_part();
         for peer in self.core.peers() {
             let node = peer.node;
@@ -291,8 +305,14 @@ impl Process {
             if down && silence < self.timing.down_after {
                 return breach("10", format!("{peer:?} was heard {silence:?} ago"));
             }
-            if !down && silence > self.timing.down_after + GRAIN {
+            if !down && silence > self.timing.down_limit + GRAIN {
                 return breach("10", format!("{peer:?} has been silent for {silence:?}"));
+            }
+            let seen = last_heard.get(&(node, peer.session)).copied().unwrap_or_default();
+            let unheard = now.saturating_sub(seen);
+            let excused = now < self.excused_until + GRAIN || self.core.stale_since().is_some();
+            if !down && !excused && silence.min(unheard) > down_after + GRAIN {
+                return breach("10", format!("{peer:?} was heard by nobody for {unheard:?}"));
             }
             if silence > self.timing.forget_after + GRAIN {
                 return breach("8", format!("{peer:?} is remembered after {silence:?}"));

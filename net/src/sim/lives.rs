@@ -74,6 +74,7 @@ impl World {
             let lost = lost.saturating_sub(process.timing.heartbeat + process.timing.heartbeat / 2);
             process.heard.values_mut().for_each(|heard| heard.at += lost);
             process.turn_at = None;
+            process.excused_until = now + 2 * process.timing.down_after + lost;
         }
         self.say(at, format!("goes on with {} datagrams", datagrams.len()));
         // As the driver does: datagrams, streams, then the time.

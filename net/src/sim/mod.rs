@@ -13,7 +13,9 @@
 //! # }
 //! ```
 
+mod barriers;
 mod comparison;
+mod crowd;
 mod faults;
 mod invariants;
 mod lives;
@@ -29,6 +31,7 @@ mod view;
 mod workload;
 mod world;
 
+pub use crowd::Crowd;
 pub use scenario::{Faults, Report, Violation, run};
 
 /// An invariant does not hold.

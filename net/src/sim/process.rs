@@ -4,7 +4,7 @@ use super::oracle::ProcessId;
 use super::streams::StreamEnds;
 use super::view::View;
 use crate::config::Timing;
-use crate::core::{Core, Limits, Settings, Time};
+use crate::core::{Core, Limits, Notice, Settings, Time};
 use headcount::replica::Replica;
 use headcount::{Filter, Incarnation, NodeId, Session, Subscription, Tracker};
 use std::collections::BTreeMap;
@@ -76,6 +76,19 @@ pub(crate) struct Process {
     pub(crate) highest: BTreeMap<NodeId, Incarnation>,
     pub(crate) goodbyes: BTreeMap<NodeId, Incarnation>,
     pub(crate) heard: BTreeMap<NodeId, Heard>,
+    /// Until then it may hold others for up longer than silence explains: it stood still.
+    pub(crate) excused_until: Time,
+    /// Datagrams that a full receive buffer has cost it, and whether its core is still to be told.
+    pub(crate) drops: u64,
+    pub(crate) drops_untold: bool,
+    /// The barriers under way, with the clocks that were to be reached.
+    pub(crate) barriers: BTreeMap<u64, Vec<u64>>,
+    pub(crate) barriers_begun: u64,
+    pub(crate) barriers_reached: u64,
+    /// Who was missing at those that were not.
+    pub(crate) barriers_missed: Vec<NodeId>,
+    /// What its core told the application.
+    pub(crate) notices: Vec<Notice>,
     /// Clocks and digests held, per member and lane.
     pub(crate) contexts: BTreeMap<NodeId, (Incarnation, Vec<(u64, u64)>)>,
 }
@@ -133,6 +146,14 @@ impl Process {
             highest: BTreeMap::new(),
             goodbyes: BTreeMap::new(),
             heard: BTreeMap::new(),
+            excused_until: Time::ZERO,
+            drops: 0,
+            drops_untold: false,
+            barriers: BTreeMap::new(),
+            barriers_begun: 0,
+            barriers_reached: 0,
+            barriers_missed: Vec::new(),
+            notices: Vec::new(),
             contexts: BTreeMap::new(),
             replica,
             tracker,

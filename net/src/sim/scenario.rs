@@ -165,6 +165,8 @@ fn random_world(seed: u64) -> World {
             };
         }
         build.timing.forget_after = MS([3_000, 12_000, 1_200_000][pick(&mut rng, &[0, 1, 2])]);
+        build.timing.down_limit = MS([2_000, 3_000, 6_000][pick(&mut rng, &[0, 1, 2])]);
+        build.timing.forget_after = build.timing.forget_after.max(build.timing.down_limit);
         build.sessions = pick(&mut rng, &[1, 3, 6]);
         build
     });

@@ -3,7 +3,7 @@
 use super::Breach;
 use super::oracle::ProcessId;
 use super::world::{Event, World};
-use crate::core::Rng;
+use crate::core::{Input, Rng};
 use headcount::{EntryRef, Error, EventKind};
 use std::time::Duration;
 
@@ -43,7 +43,27 @@ impl World {
             1..=20 => self.rng.below(40),
             _ => 1 + self.rng.below(3),
         };
-        self.operate(host, count)
+        self.operate(host, count)?;
+        if self.rng.below(40) == 0 {
+            let timeout = Duration::from_millis(20 + self.rng.below(3_000));
+            self.begin_barrier(host, timeout)?;
+        }
+        Ok(())
+    }
+
+    /// The application of a host wants to know when everybody has what it did.
+    pub(crate) fn begin_barrier(&mut self, host: usize, timeout: Duration) -> Result<(), Breach> {
+        let now = self.now;
+        let at = &mut self.hosts[host];
+        let Some(process) = at.process.as_mut().filter(|_| at.paused_until.is_none()) else {
+            return Ok(());
+        };
+        process.barriers_begun += 1;
+        let id = process.barriers_begun;
+        let clocks = (0..process.replica.lanes()).map(|lane| process.replica.lane_clock(lane)).collect();
+        process.barriers.insert(id, clocks);
+        let (process, until) = (process.id, now - process.started + timeout);
+        self.handle(process, Input::Barrier { id, until })
     }
 
     /// So many operations at random on a host that can work, in one go.

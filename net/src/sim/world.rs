@@ -10,8 +10,9 @@ use super::streams::{PipeEvent, Streams, Told};
 use super::trace::{Note, Trace};
 use super::{Breach, Faults};
 use crate::core::{Input, Output, Rng, StreamAction, StreamId, Target, Time};
+use headcount::NodeId;
 use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,6 +91,8 @@ pub(crate) struct World {
     pub(crate) network: Network,
     pub(crate) streams: Streams,
     pub(crate) oracle: Oracle,
+    /// When anybody heard a node in a session last.
+    pub(crate) last_heard: BTreeMap<(NodeId, u64), Time>,
     pub(crate) trace: Trace,
     pub(crate) steps: u64,
     pub(crate) checks: u64,
@@ -124,6 +127,7 @@ impl World {
             hosts,
             streams: Streams::default(),
             oracle: Oracle::default(),
+            last_heard: BTreeMap::new(),
             trace: Trace::new(CLUSTER),
             steps: 0,
             checks: 0,
@@ -215,12 +219,20 @@ impl World {
                     return Ok(());
                 };
                 process.turn_at = None;
+                let (untold, total) = (std::mem::take(&mut process.drops_untold), process.drops);
                 self.trace.note(now, at, Note::Turn);
+                if untold {
+                    self.handle(id, Input::Drops { total })?;
+                }
                 self.handle(id, Input::Turn)
             }
             Event::Datagram { from, bytes, flipped, .. } => {
                 if self.network.is_deaf(now, at) {
                     self.network.losses.lost += 1;
+                    if let Some(process) = self.process_mut(id) {
+                        process.drops += 1;
+                        process.drops_untold = true;
+                    }
                     return Ok(());
                 }
                 self.on_datagram(id, from, &bytes, flipped)
@@ -259,6 +271,7 @@ impl World {
             }
         }
         self.check_step(id, everywhere)?;
+        self.check_told(id, &output.notices, &output.barriers)?;
         self.plan_turn(id);
         self.end_if_over(id)
     }

@@ -38,6 +38,8 @@ pub(crate) struct Heartbeat {
     pub(crate) digests: Vec<LaneDigest>,
     /// The epochs of the keys that the sender can open, at most [`EPOCHS_MAX`]; none in clear.
     pub(crate) epochs: Vec<u16>,
+    /// Lanes that are not in `clocks` stand where they stood at the heartbeat of this sequence number.
+    pub(crate) since: u64,
 }
 
 /// What a clean receiver at this clock of the lane must hold.
@@ -154,6 +156,7 @@ impl Heartbeat {
                 out.extend_from_slice(&item.digest.to_le_bytes());
             });
             put_list(out, &self.epochs, |out, &epoch| put_varint(out, epoch.into()));
+            put_varint(out, self.since);
         });
     }
 
@@ -173,6 +176,7 @@ impl Heartbeat {
                 })
             })?,
             epochs: reader.list(1, |reader| reader.varint()?.try_into().map_err(|_| WireError::Range))?,
+            since: reader.varint()?,
         };
         reader.finish()?;
         if frame.epochs.len() > EPOCHS_MAX {
@@ -297,14 +301,15 @@ pub(super) mod tests {
         let digest = (0_u16..256, any::<(u64, u64, u64)>())
             .prop_map(|(lane, (clock, count, digest))| LaneDigest { lane, clock, count, digest });
         let epochs = vec(any::<u16>(), 0..=EPOCHS_MAX);
-        (any::<(u64, u64)>(), 0_u16..=256, clocks_strategy(), vec(digest, 0..5), epochs).prop_map(
-            |((seq, incarnation), lanes, clocks, digests, epochs)| Heartbeat {
+        (any::<(u64, u64, u64)>(), 0_u16..=256, clocks_strategy(), vec(digest, 0..5), epochs).prop_map(
+            |((seq, incarnation, since), lanes, clocks, digests, epochs)| Heartbeat {
                 seq,
                 incarnation,
                 lanes,
                 clocks,
                 digests,
                 epochs,
+                since,
             },
         )
     }
@@ -338,6 +343,7 @@ pub(super) mod tests {
                 Frame::Challenge(Challenge { target_session, cookie })
             }),
             any::<[u8; 16]>().prop_map(|cookie| Frame::Proof(Proof { cookie })),
+            crate::wire::heard::tests::any_heard().prop_map(Frame::Heard),
         ]
     }
 

@@ -5,6 +5,7 @@ use std::iter;
 use super::WireError;
 use super::control::{Heartbeat, Hello, IncReject, Leave, Nak, SnapshotOffer};
 use super::delta::DeltaFrame;
+use super::heard::Heard;
 use super::proof::{Challenge, Proof};
 use super::varint::{Reader, put_varint, varint_len};
 
@@ -19,6 +20,7 @@ pub(super) const LEAVE: u8 = 6;
 pub(super) const INC_REJECT: u8 = 7;
 pub(super) const CHALLENGE: u8 = 8;
 pub(super) const PROOF: u8 = 9;
+pub(super) const HEARD: u8 = 10;
 
 /// One frame, of a type that this version knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +34,7 @@ pub(crate) enum Frame<'a> {
     IncReject(IncReject),
     Challenge(Challenge),
     Proof(Proof),
+    Heard(Heard),
 }
 
 /// The frames of an opened datagram's body. Ends after the first error.
@@ -59,7 +62,7 @@ fn walk(body: &[u8]) -> Result<(), WireError> {
     while !reader.is_empty() {
         let kind = reader.u8()?;
         reader.bytes()?;
-        if kind & CRITICAL != 0 && !(HELLO..=PROOF).contains(&(kind & !CRITICAL)) {
+        if kind & CRITICAL != 0 && !(HELLO..=HEARD).contains(&(kind & !CRITICAL)) {
             return Err(WireError::CriticalFrame);
         }
     }
@@ -80,6 +83,7 @@ fn next_known<'a>(reader: &mut Reader<'a>) -> Result<Option<Frame<'a>>, WireErro
             INC_REJECT => Frame::IncReject(IncReject::decode(body)?),
             CHALLENGE => Frame::Challenge(Challenge::decode(body)?),
             PROOF => Frame::Proof(Proof::decode(body)?),
+            HEARD => Frame::Heard(Heard::decode(body)?),
             _ => continue,
         }));
     }
@@ -116,6 +120,7 @@ impl Frame<'_> {
             Self::IncReject(frame) => frame.put(out),
             Self::Challenge(frame) => frame.put(out),
             Self::Proof(frame) => frame.put(out),
+            Self::Heard(frame) => frame.put(out),
         }
     }
 }
@@ -217,7 +222,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=9) {
+        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=HEARD) {
             let _ = frames(&body).count();
             let mut framed = Vec::new();
             put_frame(&mut framed, kind, |out| out.extend_from_slice(&body));

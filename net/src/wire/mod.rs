@@ -36,7 +36,7 @@
 //! | type | frame | body |
 //! |---:|---|---|
 //! | 1 | Hello | flags `u8`, incarnation `u64`, target node `u32`, target known `u64`, lanes `v` ≤ 256, tcp port `u16`, wire min `u8`, wire max `u8`, name `bytes` ≤ 64 utf-8 |
-//! | 2 | Heartbeat | seq `v`, incarnation `u64`, lanes `v` ≤ 256, clocks `[lane v, clock v]`, digests `[lane v, clock v, count v, digest u64]`, key epochs `[epoch v]` ≤ 4 |
+//! | 2 | Heartbeat | seq `v`, incarnation `u64`, lanes `v` ≤ 256, clocks `[lane v, clock v]`, digests `[lane v, clock v, count v, digest u64]`, key epochs `[epoch v]` ≤ 4, since `v` |
 //! | 3 | Delta | lane `v`, lo `v`, operations up to the frame's end |
 //! | 4 | Nak | target node `u32`, target session `u64`, ranges `[lane v, lo v, hi − lo v ≥ 1]` |
 //! | 5 | SnapshotOffer | target node `u32`, target session `u64`, lanes `[lane v]` |
@@ -44,6 +44,7 @@
 //! | 7 | IncReject | target node `u32`, highest `u64` |
 //! | 8 | Challenge | target session `u64`, cookie 16 B |
 //! | 9 | Proof | cookie 16 B |
+//! | 10 | Heard | flags `u8`, reports `[session u32, age u8, covered v]` |
 //!
 //! # Operations of a Delta
 //!
@@ -92,6 +93,7 @@ mod delta_size;
 mod delta_writer;
 mod dictionary;
 mod frame;
+mod heard;
 mod message_buffer;
 mod proof;
 mod record;
@@ -105,6 +107,7 @@ pub(crate) use delta::DeltaFrame;
 pub(crate) use delta_size::op_len_max;
 pub(crate) use delta_writer::DeltaWriter;
 pub(crate) use frame::{Frame, frames};
+pub(crate) use heard::{Heard, Report};
 pub(crate) use message_buffer::MessageBuffer;
 pub(crate) use proof::{Challenge, Proof};
 pub(crate) use record::{Preamble, RecordBuffer, put_records};

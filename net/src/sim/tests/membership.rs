@@ -129,7 +129,7 @@ fn r8_nodes_are_replaced_one_by_one_and_no_view_is_ever_wrong() {
 
 #[test]
 fn r9_after_a_split_the_views_are_equal_within_a_second() {
-    for (seed, spell) in [(1, 6_000), (2, 1_200), (3, 15_000)] {
+    for (seed, spell) in [(1, 9_000), (2, 1_200), (3, 15_000)] {
         let mut stage = stage(seed, &[4, 2, 4, 1]);
         for host in 0..4 {
             stage.operate(host, 80);
@@ -146,7 +146,8 @@ fn r9_after_a_split_the_views_are_equal_within_a_second() {
         }
         stage.run(MS(spell - 200));
         let (node, state) = (stage.at(2).node, stage.at(0).tracker.node(stage.at(2).node).unwrap().state);
-        assert_eq!(state == NodeState::Down, spell > 3_000, "{node} is {state:?}");
+        // Most of the others fell silent at once: they are held up to the limit.
+        assert_eq!(state == NodeState::Down, spell > 6_000, "{node} is {state:?}");
         stage.run(MS(101));
         let after = stage.agree(MS(1_000));
         assert!(after <= MS(1_000), "it took {after:?}");
