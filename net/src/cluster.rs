@@ -1,14 +1,16 @@
 //! A node's membership of a cluster, as the application holds it.
 
 use crate::config::Config;
-use crate::core::{Core, Limits, MemberState, MemberView, Phase, Settings};
+use crate::core::{Core, Limits, MemberState, MemberView, Notice, Phase, Settings};
 use crate::driver::{Driver, Sockets, WAKER};
 use crate::error::{JoinError, StopReason};
+use crate::network::Network;
 use crate::stats::NetStats;
 use headcount::replica::Replica;
 use headcount::{Incarnation, NodeId, Tracker};
 use mio::{Poll, Waker};
 use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -20,6 +22,8 @@ use std::time::{Duration, Instant};
 /// Starting takes as long as listening does; beyond this something is wrong with the machine.
 const START_MAX: Duration = Duration::from_secs(10);
 const LEAVE_MAX: Duration = Duration::from_secs(5);
+/// Notices kept for an application that does not ask; the oldest go first.
+const NOTICES_MAX: usize = 64;
 
 /// Another node of the cluster, as this one hears it.
 #[derive(Clone, Debug)]
@@ -66,6 +70,7 @@ struct Inner {
     name: String,
     node: NodeId,
     local: SocketAddr,
+    receive_buffer_asked: u64,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -85,6 +90,9 @@ struct View {
     incarnation: Incarnation,
     members: Vec<MemberView>,
     stats: NetStats,
+    network: Network,
+    fallback_since: Option<Duration>,
+    notices: VecDeque<Notice>,
 }
 
 impl Shared {
@@ -104,6 +112,24 @@ impl Shared {
         view.incarnation = core.incarnation();
         view.members = core.members();
         view.stats = core.stats();
+        view.network.multicast = core.multicasts();
+        view.network.copies = core.fan_out().len();
+        view.fallback_since = core.fallback_since();
+        drop(view);
+        self.changed.notify_all();
+    }
+
+    /// Wakes the network thread. One that fails leaves what there is to the next heartbeat.
+    pub(crate) fn wake(&self) {
+        let _ = self.waker.wake();
+    }
+
+    pub(crate) fn tell(&self, notice: Notice) {
+        let mut view = self.view.lock();
+        if view.notices.len() == NOTICES_MAX {
+            view.notices.pop_front();
+        }
+        view.notices.push_back(notice);
         drop(view);
         self.changed.notify_all();
     }
@@ -174,11 +200,17 @@ impl Cluster {
             tcp_port: sockets.tcp_port,
             receive_buffer: sockets.receive_buffer,
             seed: random_seed().map_err(io("reading the system's randomness"))?,
+            mode: config.mode(),
+            datagram_max: config.datagram_size.bytes(),
         };
-        let local = sockets.local;
+        let (local, granted, asked) = (sockets.local, sockets.receive_buffer, config.receive_buffer as u64);
+        if granted < asked {
+            shared.tell(Notice::SmallReceiveBuffer { asked, granted });
+        }
+        let peers = config.peer_names();
         let core = Core::new(settings, tracker, Duration::ZERO);
         let node = core.node();
-        let driver = Driver::new(poll, sockets, config.group, core, Arc::clone(&shared), started)
+        let driver = Driver::new(poll, sockets, core, Arc::clone(&shared), started, peers)
             .map_err(io("registering the sockets"))?;
         replica.on_change(move || {
             // A wake-up that fails leaves the change to the next heartbeat.
@@ -193,7 +225,8 @@ impl Cluster {
             })
             .map_err(io("starting the network thread"))?;
         release.started();
-        let inner = Inner { shared, name: config.node, node, local, thread: Mutex::new(Some(thread)) };
+        let thread = Mutex::new(Some(thread));
+        let inner = Inner { shared, name: config.node, node, local, receive_buffer_asked: asked, thread };
         let cluster = Self { inner: Arc::new(inner) };
         let status = cluster.inner.shared.wait_until(START_MAX, |view| view.status.clone());
         match status {
@@ -256,6 +289,27 @@ impl Cluster {
     #[must_use]
     pub fn status(&self) -> Status {
         self.inner.shared.view.lock().status.clone().unwrap_or(Status::Running)
+    }
+
+    /// How this node reaches the others.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        let shared = &self.inner.shared;
+        let now = shared.started.elapsed();
+        let view = shared.view.lock();
+        Network {
+            fallback: view.fallback_since.map(|since| now.saturating_sub(since)),
+            receive_buffer_asked: self.inner.receive_buffer_asked,
+            receive_buffer: view.stats.receive_buffer_bytes,
+            receive_drops: view.stats.receive_drops,
+            ..view.network
+        }
+    }
+
+    /// What the application, or who runs it, should know about the network, oldest first: each notice is given once.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        self.inner.shared.view.lock().notices.drain(..).collect()
     }
 
     /// Waits until this node has everything that every node that it hears is known to have said. True at once if it is alone.

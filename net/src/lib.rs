@@ -27,15 +27,17 @@ mod config;
 mod core;
 mod driver;
 mod error;
+mod network;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stats;
 mod wire;
 
 pub use cluster::{Cluster, Member, Status};
-pub use config::{Config, Interface};
-pub use core::MemberState;
+pub use config::{Config, DatagramSize, Interface};
+pub use core::{MemberState, Notice};
 pub use error::{ConfigError, JoinError, StopReason};
+pub use network::Network;
 pub use stats::NetStats;
 
 /// The README's embedding example, so that it compiles.

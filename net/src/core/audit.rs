@@ -1,5 +1,6 @@
 //! What the simulator holds against its own books. Nothing here changes anything.
 
+use super::contacts::TOLD_MAX;
 use super::member::Member;
 use super::{Core, MemberState};
 use headcount::{Incarnation, NodeId};
@@ -58,6 +59,10 @@ impl Core {
                 let (node, counted) = (member.node, member.waiting_bytes);
                 return Some(format!("{waiting} B wait for {node}, counted as {counted}"));
             }
+        }
+        let told = self.contacts.told();
+        if told > TOLD_MAX {
+            return Some(format!("{told} addresses that others told are remembered"));
         }
         let (fetches, serves) =
             (self.fetches.len(), self.serves.values().filter(|serve| serve.is_begun()).count());

@@ -21,6 +21,7 @@ impl Core {
             self.stats.pauses += 1;
             for member in self.members.values_mut() {
                 member.heard = (member.heard + lost).min(now);
+                member.group_heard = (member.group_heard + lost).min(now);
             }
         }
     }

@@ -24,13 +24,15 @@ impl StreamId {
 #[derive(Debug)]
 pub(crate) enum Input<'a> {
     /// A datagram came, by group or to this node alone.
-    Datagram { from: SocketAddr, bytes: &'a [u8] },
+    Datagram { from: SocketAddr, bytes: &'a [u8], by_group: bool },
     /// The tracker's own lanes may have moved, or time has passed, to [`Core::wake_at`](super::Core::wake_at) or beyond.
     Turn,
     /// The application wants to leave.
     Leave,
     /// Something happened to a stream.
     Stream(StreamId, StreamInput<'a>),
+    /// The addresses that the configuration names, as they resolve now.
+    Peers(&'a [SocketAddr]),
 }
 
 /// Something that happened to a stream.
@@ -46,9 +48,21 @@ pub(crate) enum StreamInput<'a> {
     Closed,
 }
 
+/// How datagrams for everybody reach everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Mode {
+    /// By a group that all are in.
+    #[default]
+    Multicast,
+    /// One by one.
+    Unicast,
+}
+
 /// Where a datagram goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Target {
+    /// To everybody: the group if the core [`multicasts`](super::Core::multicasts), and each of its
+    /// [`fan_out`](super::Core::fan_out).
     Group,
     Node(SocketAddr),
 }
@@ -66,11 +80,30 @@ pub(crate) enum StreamAction {
     Abort,
 }
 
+/// Something that the application should know about its network: how it got there is in the logs of switches.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Notice {
+    /// No member is heard by the multicast group any more, but members answer by unicast: a switch that snoops IGMP with no
+    /// querier does that. What they send comes by unicast now, a copy for each node that needs one.
+    MulticastLost,
+    /// The group works again.
+    MulticastBack,
+    /// The system granted a smaller receive buffer than was asked for. Bursts may be lost and repaired.
+    SmallReceiveBuffer {
+        /// Bytes asked for.
+        asked: u64,
+        /// Bytes granted.
+        granted: u64,
+    },
+}
+
 /// What is to be done.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     pub(crate) datagrams: Vec<(Target, Vec<u8>)>,
     pub(crate) streams: Vec<(StreamId, StreamAction)>,
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// Where the node is in its life.

@@ -104,6 +104,10 @@ pub(super) struct Member {
     pub(super) transfer_failures: u32,
     /// While it is down: when to ask whether it is there.
     pub(super) probe_at: Time,
+    /// When it was last heard by the group.
+    pub(super) group_heard: Time,
+    /// Until when it gets copies of what is sent to the group.
+    pub(super) copies_until: Time,
 }
 
 impl Member {

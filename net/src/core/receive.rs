@@ -1,6 +1,7 @@
 //! What other nodes say.
 
 use super::Core;
+use super::fallback::COPIES_FOR;
 use super::io::{Output, Phase, Target, Time};
 use super::member::{Lane, Member, MemberState};
 use crate::wire::{self, Frame, WireError};
@@ -23,7 +24,14 @@ struct Sender {
 }
 
 impl Core {
-    pub(super) fn on_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Output) {
+    pub(super) fn on_datagram(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        bytes: &[u8],
+        by_group: bool,
+        out: &mut Output,
+    ) {
         let opened = wire::open(bytes, self.settings.cluster);
         let (header, body) = match opened {
             Ok((header, _)) if header.node == self.node.0 && header.session == self.session => return,
@@ -47,11 +55,14 @@ impl Core {
         }
         let sender = Sender { node: NodeId(header.node), session: header.session, addr: from };
         if sender.node == self.node {
-            self.on_own_name(now, sender, &frames);
+            self.on_own_name(now, sender, &frames, out);
             return;
         }
         if self.members.get(&sender.node).is_some_and(|member| member.session == sender.session) {
             self.note_heard(now, sender.node, out);
+            if by_group {
+                self.note_heard_by_group(now, sender.node, out);
+            }
         }
         // Made once, if anything of the datagram has to wait.
         let mut kept = None;
@@ -63,6 +74,11 @@ impl Core {
                 Frame::Nak(nak) => self.on_nak(now, sender.addr, &nak, out),
                 Frame::SnapshotOffer(offer) => self.on_offer(now, sender, &offer),
                 Frame::Leave(leave) => self.on_leave(sender, &leave, out),
+                Frame::Peers(peers) => {
+                    if self.speaker(now, sender, out) {
+                        self.on_peers(now, &peers);
+                    }
+                }
                 Frame::IncReject(reject) => {
                     if reject.target_node == self.node.0 {
                         self.jump_above(now, Incarnation::from_u64(reject.highest), out);
@@ -79,7 +95,7 @@ impl Core {
 
     /// Somebody else speaks under this node's name. A node that is only starting gives way to one that lives; of two that
     /// start or live at once, the lower life (then session) gives way. Both see the other, and only one stops.
-    fn on_own_name(&mut self, now: Time, sender: Sender, frames: &[Frame<'_>]) {
+    fn on_own_name(&mut self, now: Time, sender: Sender, frames: &[Frame<'_>], out: &mut Output) {
         for frame in frames {
             let other = match frame {
                 Frame::Hello(hello) if hello.flags & wire::Hello::JOINING != 0 => None,
@@ -103,6 +119,14 @@ impl Core {
                 self.meet_myself(sender.addr);
                 return;
             }
+            // Nothing else of this node may reach the other, which has to give way.
+            if let Frame::Hello(hello) = frame
+                && hello.flags & wire::Hello::REPLY_WANTED != 0
+                && self.phase == Phase::Live
+                && !self.multicasts()
+            {
+                self.send_hello(Target::Node(sender.addr), self.node, false, out);
+            }
         }
     }
 
@@ -120,6 +144,12 @@ impl Core {
             };
             if is_new {
                 self.hasten_heartbeat(now);
+            }
+            if hello.flags & wire::Hello::COPIES_WANTED != 0
+                && let Some(member) = self.members.get_mut(&sender.node)
+            {
+                member.copies_until = now + COPIES_FOR;
+                self.contacts.changed();
             }
         }
         if hello.flags & wire::Hello::REPLY_WANTED != 0 && self.phase == Phase::Live {
@@ -150,6 +180,11 @@ impl Core {
                 None
             }
             Ok(_) => {
+                let suspect_after = self.settings.timing.suspect_after;
+                let earlier = self.members.get(&sender.node).filter(|member| now < member.heard + suspect_after);
+                if let Some(earlier) = earlier.map(|member| member.addr) {
+                    self.introduce_namesakes(earlier, sender.addr, out);
+                }
                 self.take_member(sender.node, out);
                 let member = Member {
                     node: sender.node,
@@ -168,6 +203,8 @@ impl Core {
                     transfer_at: None,
                     transfer_failures: 0,
                     probe_at: now,
+                    group_heard: now,
+                    copies_until: Time::ZERO,
                 };
                 self.members.insert(sender.node, member);
                 self.asked.remove(&sender.node);
@@ -191,6 +228,7 @@ impl Core {
         self.stats.stale += 1;
         let mut body = Vec::new();
         wire::IncReject { target_node: sender.node.0, highest: highest.to_u64() }.put(&mut body);
+        self.tell_peers(sender.addr, sender.node, &mut body);
         self.send(Target::Node(sender.addr), &body, out);
     }
 

@@ -19,6 +19,8 @@ const FULL_HEARTBEAT_EVERY: u64 = 8;
 /// What waits is still told before a goodbye, unless there is no end to it.
 const FLUSHES_BEFORE_GOODBYE: usize = 64;
 const FAREWELLS: u8 = 3;
+/// What a clock is taken to cost at first, in 64ths of a byte.
+const CLOCK_COST_FIRST: u64 = 50 * 64;
 const FAREWELL_EVERY: Duration = Duration::from_millis(20);
 
 /// How far this node's own lanes were told.
@@ -34,6 +36,10 @@ pub(super) struct OwnLanes {
     flush_at: Option<Time>,
     flushed_at: Option<Time>,
     tail_at: Option<Time>,
+    /// What a clock took of a datagram lately, in 64ths of a byte: tells when as much waits as fills one.
+    clock_cost: u64,
+    /// As much waits, it seems.
+    is_full: bool,
 }
 
 impl OwnLanes {
@@ -47,6 +53,8 @@ impl OwnLanes {
             flush_at: None,
             flushed_at: None,
             tail_at: None,
+            clock_cost: CLOCK_COST_FIRST,
+            is_full: false,
         }
     }
 
@@ -87,25 +95,43 @@ impl Core {
             return;
         }
         self.replica.arm();
-        if self.own.flush_at.is_some() {
+        if self.own.flush_at.is_some_and(|at| at <= now) {
             return;
         }
         let replica = &self.replica;
-        if (0..).zip(&self.own.sent).any(|(lane, &sent)| replica.lane_clock(lane) > sent) {
+        let waiting = (0..).zip(&self.own.sent).map(|(lane, &sent)| replica.lane_clock(lane) - sent);
+        let waiting: u64 = waiting.sum();
+        if waiting == 0 {
+            return;
+        }
+        if self.own.flush_at.is_none() {
             let idle = self.own.flushed_at.is_none_or(|at| now >= at + IDLE);
             self.own.flush_at = Some(if idle { now } else { now + self.settings.timing.flush_after });
         }
+        // As much as fills a datagram need not wait for more.
+        self.own.is_full = waiting.saturating_mul(self.own.clock_cost) >= 64 * self.body_max() as u64;
     }
 
     pub(super) fn flush_if_due(&mut self, now: Time, out: &mut Output) {
         if self.own.flush_at.is_some_and(|at| now >= at) {
-            self.own.flush_at = None;
-            let done = self.flush(out);
+            (self.own.flush_at, self.own.is_full) = (None, false);
+            let done = self.flush(Flush::All, out);
             self.own.flushed_at = Some(now);
             self.own.tail_at = Some(now + TAIL);
             if done {
                 self.look_at_own_lanes(now);
             } else {
+                self.own.flush_at = Some(now);
+            }
+        }
+        if std::mem::take(&mut self.own.is_full) {
+            let sent = self.stats.delta_datagrams_sent;
+            let done = self.flush(Flush::Full, out);
+            if self.stats.delta_datagrams_sent > sent {
+                self.own.flushed_at = Some(now);
+                self.own.tail_at = Some(now + TAIL);
+            }
+            if !done {
                 self.own.flush_at = Some(now);
             }
         }
@@ -116,9 +142,9 @@ impl Core {
     }
 
     /// Sends what the lanes did since the last time. False if there is more than one flush may send.
-    fn flush(&mut self, out: &mut Output) -> bool {
+    fn flush(&mut self, what: Flush, out: &mut Output) -> bool {
         let limits = self.settings.limits;
-        let mut packer = Packer::new();
+        let mut packer = Packer::new(self.body_max());
         for lane in 0..self.replica.lanes() {
             let at = usize::from(lane);
             while self.replica.lane_clock(lane) > self.own.sent[at] {
@@ -146,11 +172,22 @@ impl Core {
                     clock += op.clocks();
                 }
                 packer.end_frame();
+                packer.clocks += delta.hi() - since;
                 self.own.sent[at] = delta.hi();
                 self.own.moved[at] = true;
             }
         }
-        packer.ship(self, out);
+        self.own.clock_cost = packer.clock_cost().unwrap_or(self.own.clock_cost);
+        match what {
+            Flush::All => packer.ship(self, out),
+            Flush::Full => {
+                // The last datagram has room for more: its operations wait on.
+                for &(lane, lo, _) in &packer.frames {
+                    let sent = &mut self.own.sent[usize::from(lane)];
+                    *sent = lo.min(*sent);
+                }
+            }
+        }
         true
     }
 
@@ -221,12 +258,24 @@ impl Core {
 
     /// Says who this node is; to one node also what is known of that one.
     pub(super) fn send_hello(&mut self, target: Target, node: NodeId, reply_wanted: bool, out: &mut Output) {
+        let mut body = Vec::new();
+        self.put_hello(node, reply_wanted, &mut body);
+        if let Target::Node(addr) = target {
+            self.tell_peers(addr, node, &mut body);
+        }
+        self.send(target, &body, out);
+    }
+
+    pub(super) fn put_hello(&self, node: NodeId, reply_wanted: bool, body: &mut Vec<u8>) {
         let joining = matches!(self.phase, Phase::Listening { .. });
         let known = self.replica.highest_incarnation(node).unwrap_or_default();
-        let mut body = Vec::new();
-        let flags = if reply_wanted { wire::Hello::REPLY_WANTED } else { 0 };
+        let flags = [
+            (reply_wanted, wire::Hello::REPLY_WANTED),
+            (joining, wire::Hello::JOINING),
+            (self.fallback.is_deaf, wire::Hello::COPIES_WANTED),
+        ];
         wire::Hello {
-            flags: flags | if joining { wire::Hello::JOINING } else { 0 },
+            flags: flags.into_iter().filter(|&(is_set, _)| is_set).map(|(_, flag)| flag).sum(),
             incarnation: self.incarnation.to_u64(),
             target_node: node.0,
             target_known: known.to_u64(),
@@ -236,8 +285,7 @@ impl Core {
             wire_max: wire::WIRE_VERSION,
             name: &self.settings.name,
         }
-        .put(&mut body);
-        self.send(target, &body, out);
+        .put(body);
     }
 
     pub(super) fn begin_to_leave(&mut self, now: Time, out: &mut Output) {
@@ -245,7 +293,7 @@ impl Core {
         match self.phase {
             Phase::Live => {
                 for _ in 0..FLUSHES_BEFORE_GOODBYE {
-                    if self.flush(out) {
+                    if self.flush(Flush::All, out) {
                         break;
                     }
                 }
@@ -275,17 +323,35 @@ impl Core {
     }
 }
 
+/// What a flush sends.
+#[derive(Clone, Copy)]
+enum Flush {
+    All,
+    /// Datagrams that are full; the rest waits on.
+    Full,
+}
+
 /// Packs frames into datagrams, sends them and keeps them for repairs.
 struct Packer {
     writer: wire::DeltaWriter,
     frames: Vec<(u16, u64, u64)>,
     datagrams: usize,
     told: u64,
+    /// Clocks packed, and the bytes of bodies shipped.
+    clocks: u64,
+    shipped: usize,
 }
 
 impl Packer {
-    fn new() -> Self {
-        Self { writer: wire::DeltaWriter::new(wire::BODY_MAX), frames: Vec::new(), datagrams: 0, told: 0 }
+    fn new(body_max: usize) -> Self {
+        let writer = wire::DeltaWriter::new(body_max);
+        Self { writer, frames: Vec::new(), datagrams: 0, told: 0, clocks: 0, shipped: 0 }
+    }
+
+    /// What a clock took, in 64ths of a byte, if enough of them were packed to say.
+    fn clock_cost(&self) -> Option<u64> {
+        let bytes = (self.shipped + self.writer.body().len()) as u64;
+        (self.clocks >= 8).then(|| (64 * bytes / self.clocks).max(1))
     }
 
     fn end_frame(&mut self) {
@@ -297,8 +363,11 @@ impl Packer {
         if self.writer.is_empty() {
             return;
         }
-        let bytes = core.seal(&self.writer.take());
+        let body = self.writer.take();
+        self.shipped += body.len();
+        let bytes = core.seal(&body);
         core.count_sent(bytes.len());
+        core.count_copies(bytes.len());
         core.stats.delta_datagrams_sent += 1;
         core.stats.delta_bytes_sent += bytes.len() as u64;
         core.stats.delta_ops_sent += std::mem::take(&mut self.told);

@@ -5,6 +5,7 @@ use std::iter;
 use super::WireError;
 use super::control::{Heartbeat, Hello, IncReject, Leave, Nak, SnapshotOffer};
 use super::delta::DeltaFrame;
+use super::peers::Peers;
 use super::varint::{Reader, put_varint, varint_len};
 
 const CRITICAL: u8 = 0x80;
@@ -16,6 +17,7 @@ pub(super) const NAK: u8 = 4;
 pub(super) const SNAPSHOT_OFFER: u8 = 5;
 pub(super) const LEAVE: u8 = 6;
 pub(super) const INC_REJECT: u8 = 7;
+pub(super) const PEERS: u8 = 11;
 
 /// One frame, of a type that this version knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +29,7 @@ pub(crate) enum Frame<'a> {
     SnapshotOffer(SnapshotOffer),
     Leave(Leave),
     IncReject(IncReject),
+    Peers(Peers),
 }
 
 /// The frames of an opened datagram's body. Ends after the first error.
@@ -54,7 +57,7 @@ fn walk(body: &[u8]) -> Result<(), WireError> {
     while !reader.is_empty() {
         let kind = reader.u8()?;
         reader.bytes()?;
-        if kind & CRITICAL != 0 && !(HELLO..=INC_REJECT).contains(&(kind & !CRITICAL)) {
+        if kind & CRITICAL != 0 && !matches!(kind & !CRITICAL, HELLO..=INC_REJECT | PEERS) {
             return Err(WireError::CriticalFrame);
         }
     }
@@ -73,6 +76,7 @@ fn next_known<'a>(reader: &mut Reader<'a>) -> Result<Option<Frame<'a>>, WireErro
             SNAPSHOT_OFFER => Frame::SnapshotOffer(SnapshotOffer::decode(body)?),
             LEAVE => Frame::Leave(Leave::decode(body)?),
             INC_REJECT => Frame::IncReject(IncReject::decode(body)?),
+            PEERS => Frame::Peers(Peers::decode(body)?),
             _ => continue,
         }));
     }
@@ -107,6 +111,7 @@ impl Frame<'_> {
             Self::SnapshotOffer(frame) => frame.put(out),
             Self::Leave(frame) => frame.put(out),
             Self::IncReject(frame) => frame.put(out),
+            Self::Peers(frame) => frame.put(out),
         }
     }
 }
@@ -120,9 +125,14 @@ pub(super) mod tests {
     use crate::wire::control::tests::{HELLO_TO_ALL, any_control};
     use crate::wire::delta::Op;
     use crate::wire::delta::tests::any_delta;
+    use crate::wire::peers::tests::any_peers;
 
     fn any_frame() -> impl Strategy<Value = Frame<'static>> {
-        prop_oneof![3 => any_control(), 1 => any_delta().prop_map(Frame::Delta)]
+        prop_oneof![
+            3 => any_control(),
+            1 => any_delta().prop_map(Frame::Delta),
+            1 => any_peers().prop_map(Frame::Peers),
+        ]
     }
 
     pub(in super::super) fn put_all(all: &[Frame<'_>]) -> Vec<u8> {
@@ -208,7 +218,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=7) {
+        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=11) {
             let _ = frames(&body).count();
             let mut framed = Vec::new();
             put_frame(&mut framed, kind, |out| out.extend_from_slice(&body));

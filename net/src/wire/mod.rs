@@ -11,7 +11,7 @@
 //!
 //! # Datagram
 //!
-//! At most [`DATAGRAM_MAX`] bytes: header, frames, trailer.
+//! At most [`DATAGRAM_MAX`] bytes by default: header, frames, trailer.
 //!
 //! | at | size | field |
 //! |---:|---:|---|
@@ -41,6 +41,7 @@
 //! | 5 | SnapshotOffer | target node `u32`, target session `u64`, lanes `[lane v]` |
 //! | 6 | Leave | incarnation `u64`, clocks `[lane v, clock v]` |
 //! | 7 | IncReject | target node `u32`, highest `u64` |
+//! | 11 | Peers | addresses `[family u8 = 4 or 6, ip 4 or 16 B, port u16]` |
 //!
 //! # Operations of a Delta
 //!
@@ -90,6 +91,7 @@ mod delta_writer;
 mod dictionary;
 mod frame;
 mod message_buffer;
+mod peers;
 mod seal;
 mod stream;
 mod varint;
@@ -101,7 +103,10 @@ pub(crate) use delta_size::op_len_max;
 pub(crate) use delta_writer::DeltaWriter;
 pub(crate) use frame::{Frame, frames};
 pub(crate) use message_buffer::MessageBuffer;
-pub(crate) use seal::{BODY_MAX, HEADER_LEN, Header, TRAILER_LEN, WIRE_VERSION, begin, finish, open};
+pub(crate) use peers::{Peers, can_be_told};
+pub(crate) use seal::{
+    BODY_MAX, DATAGRAM_MAX, HEADER_LEN, Header, TRAILER_LEN, WIRE_VERSION, begin, finish, open,
+};
 pub(crate) use stream::Message;
 pub(crate) use varint::varint_len;
 

@@ -2,6 +2,7 @@
 
 mod failures;
 mod membership;
+mod modes;
 mod random;
 mod replication;
 mod stage;
