@@ -461,17 +461,25 @@ mod tests {
         let group = |text: &str| Config::new("c").multicast(text.parse().unwrap(), Interface::Loopback);
         assert!(refusal(Config::new("")).starts_with("cluster is 0 bytes long"));
         assert!(refusal(Config::new("c").node("n".repeat(65))).starts_with("node is 65 bytes long"));
-        assert!(refusal(group("10.0.0.1:7070")).contains("10.0.0.1:7070 is not usable: it is not within 224"));
-        for outside in ["224.0.0.1:7070", "239.1.1.1:7070", "239.196.0.1:7070", "[ff02::1]:7070", "[ff05::1]:7070"] {
+        assert!(
+            refusal(group("10.0.0.1:7070")).contains("10.0.0.1:7070 is not usable: it is not within 224")
+        );
+        for outside in
+            ["224.0.0.1:7070", "239.1.1.1:7070", "239.196.0.1:7070", "[ff02::1]:7070", "[ff05::1]:7070"]
+        {
             assert!(refusal(group(outside)).contains("set `any_group`"), "{outside}");
             assert_eq!(group(outside).any_group(true).check(&Tracker::new()), Ok(()), "{outside}");
         }
-        for within in ["239.192.0.1:7070", "239.195.255.1:1", "239.255.9.9:7070", "[ff12::1]:7070", "[ff15::1]:7070"] {
+        for within in
+            ["239.192.0.1:7070", "239.195.255.1:1", "239.255.9.9:7070", "[ff12::1]:7070", "[ff15::1]:7070"]
+        {
             assert_eq!(group(within).check(&Tracker::new()), Ok(()), "{within}");
         }
         assert!(refusal(group("239.255.0.1:0")).contains("its port is 0"));
         let mixed = |text: &str, interface| Config::new("c").multicast(text.parse().unwrap(), interface);
-        assert!(refusal(mixed("[ff15::1]:7070", Interface::V4(Ipv4Addr::LOCALHOST))).contains("named for IPv4"));
+        assert!(
+            refusal(mixed("[ff15::1]:7070", Interface::V4(Ipv4Addr::LOCALHOST))).contains("named for IPv4")
+        );
         assert!(refusal(mixed("239.255.0.1:7070", Interface::V6(1))).contains("named for IPv6"));
         assert!(refusal(Config::new("c").hops(0)).starts_with("hops is 0, it must be within 1..=255"));
         assert!(refusal(Config::new("c").receive_buffer(10)).starts_with("receive_buffer is 10, it must"));

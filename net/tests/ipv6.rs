@@ -13,13 +13,13 @@ mod common;
 use common::{PATIENCE, eventually};
 
 const INSIDE: &str = "HEADCOUNT_TEST_NAMESPACE";
-const SETUP: &str = "ip link set lo up && ip -6 route add local ff00::/8 dev lo table local && exec \"$0\" \"$@\"";
+const SETUP: &str =
+    "ip link set lo up && ip -6 route add local ff00::/8 dev lo table local && exec \"$0\" \"$@\"";
 
 fn join(name: &str, group: &str) -> Result<(Tracker, Cluster), JoinError> {
     let tracker = Tracker::new();
     let group: SocketAddr = group.parse().expect("an address");
-    let cluster =
-        Config::new("test").node(name).multicast(group, Interface::Loopback).join(&tracker)?;
+    let cluster = Config::new("test").node(name).multicast(group, Interface::Loopback).join(&tracker)?;
     Ok((tracker, cluster))
 }
 

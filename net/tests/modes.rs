@@ -82,7 +82,9 @@ fn three_nodes_with_the_same_static_list_form_one_cluster() {
         addrs.iter().enumerate().map(|(at, &addr)| join(&format!("n{at}"), addr, &list)).collect();
     let sessions: Vec<_> = nodes.iter().map(|(tracker, _)| tracker.session()).collect();
     for (at, session) in sessions.iter().enumerate() {
-        (0..100).for_each(|i| drop(session.track("room", format!("user-{at}-{i}"), "").unwrap()));
+        for i in 0..100 {
+            session.track("room", format!("user-{at}-{i}"), "").unwrap();
+        }
     }
     for (tracker, cluster) in &nodes {
         eventually("everybody sees everybody", || tracker.len() == 300 && knows(cluster, 2));
@@ -209,8 +211,8 @@ fn a_receive_buffer_that_is_not_granted_is_said_once() {
     let cluster = config.receive_buffer(asked).join(&tracker).unwrap();
     let granted = cluster.network().receive_buffer;
     assert_eq!(granted, granted_max.min(asked as u64));
-    let expected = (granted < asked as u64)
-        .then_some(Notice::SmallReceiveBuffer { asked: asked as u64, granted });
+    let expected =
+        (granted < asked as u64).then_some(Notice::SmallReceiveBuffer { asked: asked as u64, granted });
     assert_eq!(cluster.notices(), expected.into_iter().collect::<Vec<_>>());
     assert_eq!((cluster.notices(), cluster.network().receive_buffer_asked), (vec![], asked as u64));
 }

@@ -4,9 +4,9 @@
 //! given (seeds), says hello there until somebody answers, and is told the addresses of others with the answer. Every
 //! second it tells some that it knows to one member, in turn, so that whoever is known to one becomes known to all.
 
+use super::Core;
 use super::io::{Mode, Output, Target, Time};
 use super::member::MemberState;
-use super::Core;
 use crate::wire;
 use headcount::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -177,7 +177,11 @@ impl Core {
             return;
         }
         let tellable = |member: &&super::member::Member| {
-            member.state != MemberState::Down && member.addr != to && wire::can_be_told(&member.addr)
+            member.state != MemberState::Down
+                && member.addr != to
+                && wire::can_be_told(&member.addr)
+                // What is on this machine alone is nowhere for others.
+                && member.addr.ip().is_loopback() == to.ip().is_loopback()
         };
         let known: Vec<(NodeId, SocketAddr)> =
             self.members.values().filter(tellable).map(|member| (member.node, member.addr)).collect();

@@ -5,9 +5,9 @@
 //! send to all. They send them for as long as it asks. The application is told: it works, and it costs each sender a
 //! datagram for each such node.
 
+use super::Core;
 use super::io::{Notice, Output, Target, Time};
 use super::member::MemberState;
-use super::Core;
 use std::time::Duration;
 
 /// How often copies are asked for while they come.

@@ -38,8 +38,6 @@ pub(super) struct OwnLanes {
     tail_at: Option<Time>,
     /// What a clock took of a datagram lately, in 64ths of a byte: tells when as much waits as fills one.
     clock_cost: u64,
-    /// As much waits, it seems.
-    is_full: bool,
 }
 
 impl OwnLanes {
@@ -54,7 +52,6 @@ impl OwnLanes {
             flushed_at: None,
             tail_at: None,
             clock_cost: CLOCK_COST_FIRST,
-            is_full: false,
         }
     }
 
@@ -108,30 +105,22 @@ impl Core {
             let idle = self.own.flushed_at.is_none_or(|at| now >= at + IDLE);
             self.own.flush_at = Some(if idle { now } else { now + self.settings.timing.flush_after });
         }
-        // As much as fills a datagram need not wait for more.
-        self.own.is_full = waiting.saturating_mul(self.own.clock_cost) >= 64 * self.body_max() as u64;
+        // As much as fills a datagram need not wait for more. A little less is taken for it, so that not a second one goes with
+        // one operation. (To send what fills one and keep the rest would cut a delta, after which updates are told in full.)
+        if waiting.saturating_mul(self.own.clock_cost) >= 60 * self.body_max() as u64 {
+            self.own.flush_at = Some(now);
+        }
     }
 
     pub(super) fn flush_if_due(&mut self, now: Time, out: &mut Output) {
         if self.own.flush_at.is_some_and(|at| now >= at) {
-            (self.own.flush_at, self.own.is_full) = (None, false);
-            let done = self.flush(Flush::All, out);
+            self.own.flush_at = None;
+            let done = self.flush(out);
             self.own.flushed_at = Some(now);
             self.own.tail_at = Some(now + TAIL);
             if done {
                 self.look_at_own_lanes(now);
             } else {
-                self.own.flush_at = Some(now);
-            }
-        }
-        if std::mem::take(&mut self.own.is_full) {
-            let sent = self.stats.delta_datagrams_sent;
-            let done = self.flush(Flush::Full, out);
-            if self.stats.delta_datagrams_sent > sent {
-                self.own.flushed_at = Some(now);
-                self.own.tail_at = Some(now + TAIL);
-            }
-            if !done {
                 self.own.flush_at = Some(now);
             }
         }
@@ -142,7 +131,7 @@ impl Core {
     }
 
     /// Sends what the lanes did since the last time. False if there is more than one flush may send.
-    fn flush(&mut self, what: Flush, out: &mut Output) -> bool {
+    fn flush(&mut self, out: &mut Output) -> bool {
         let limits = self.settings.limits;
         let mut packer = Packer::new(self.body_max());
         for lane in 0..self.replica.lanes() {
@@ -178,16 +167,7 @@ impl Core {
             }
         }
         self.own.clock_cost = packer.clock_cost().unwrap_or(self.own.clock_cost);
-        match what {
-            Flush::All => packer.ship(self, out),
-            Flush::Full => {
-                // The last datagram has room for more: its operations wait on.
-                for &(lane, lo, _) in &packer.frames {
-                    let sent = &mut self.own.sent[usize::from(lane)];
-                    *sent = lo.min(*sent);
-                }
-            }
-        }
+        packer.ship(self, out);
         true
     }
 
@@ -293,7 +273,7 @@ impl Core {
         match self.phase {
             Phase::Live => {
                 for _ in 0..FLUSHES_BEFORE_GOODBYE {
-                    if self.flush(Flush::All, out) {
+                    if self.flush(out) {
                         break;
                     }
                 }
@@ -321,14 +301,6 @@ impl Core {
         let next_at = now + FAREWELL_EVERY;
         self.phase = Phase::Leaving { farewells_left: farewells_left - 1, next_at };
     }
-}
-
-/// What a flush sends.
-#[derive(Clone, Copy)]
-enum Flush {
-    All,
-    /// Datagrams that are full; the rest waits on.
-    Full,
 }
 
 /// Packs frames into datagrams, sends them and keeps them for repairs.

@@ -135,14 +135,16 @@ impl<P: Port> UdpLane<P> {
         let mut unsent = 0;
         while let Some(first) = datagrams.next() {
             let run_max = if self.cuts { self.port.segments_max() } else { 1 };
-            let fits = |run: usize, next: &&[u8]| next.len() <= first.len() && run + next.len() <= RUN_BYTES_MAX;
+            let fits =
+                |run: usize, next: &&[u8]| next.len() <= first.len() && run + next.len() <= RUN_BYTES_MAX;
             let mut count = 1;
             self.run.clear();
             // Pieces have one length, but the last may be shorter.
             let mut is_open = !first.is_empty();
             while is_open
                 && count < run_max
-                && let Some(next) = datagrams.next_if(|next| fits(self.run.len().max(first.len()), next) && !next.is_empty())
+                && let Some(next) =
+                    datagrams.next_if(|next| fits(self.run.len().max(first.len()), next) && !next.is_empty())
             {
                 if count == 1 {
                     self.run.extend_from_slice(first);
@@ -240,6 +242,15 @@ mod tests {
         }
     }
 
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_sent_is_never_fragmented() {
+        for ip in ["127.0.0.1:0", "[::1]:0"] {
+            let port = UdpPort::new(std::net::UdpSocket::bind(ip).unwrap()).unwrap();
+            assert!(!port.state.may_fragment(), "{ip}");
+        }
+    }
+
     fn to() -> SocketAddr {
         SocketAddr::from(([239, 255, 1, 1], 7070))
     }
@@ -257,8 +268,7 @@ mod tests {
     fn runs_of_one_length_and_a_shorter_end_go_as_one() {
         let mut lane = UdpLane::new(Script::default());
         assert_eq!(send(&mut lane, &[1200, 1200, 1100, 1200, 900, 1000, 1000, 0, 7]), 0);
-        let expected =
-            [(3500, Some(1200)), (2100, Some(1200)), (2000, Some(1000)), (0, None), (7, None)];
+        let expected = [(3500, Some(1200)), (2100, Some(1200)), (2000, Some(1000)), (0, None), (7, None)];
         assert_eq!(sent(&lane), expected);
         // 54 of 1200 B are all that a UDP payload holds.
         send(&mut lane, &[1200; 60]);

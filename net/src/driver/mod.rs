@@ -17,10 +17,10 @@ pub(crate) use udp::Sockets;
 use crate::cluster::Shared;
 use crate::core::{Core, Input, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time};
 use crate::error::StopReason;
+use lane::{Batch, Received, UdpLane};
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use lane::{Batch, Received, UdpLane};
 use resolve::Resolver;
 use std::collections::BTreeMap;
 use std::io;
@@ -35,8 +35,7 @@ const LISTENER: Token = Token(2);
 pub(crate) const WAKER: Token = Token(3);
 const FIRST_STREAM: usize = 4;
 
-/// Calls for datagrams in a turn: each brings up to a batch of them from each socket.
-const CALLS_PER_TURN: usize = 16;
+const DATAGRAMS_PER_TURN: usize = 256;
 const CONNECTIONS_MAX: usize = 256;
 const READ_BUFFER: usize = 64 * 1024;
 /// How stale the published ages and counters may be.
@@ -182,23 +181,25 @@ impl Driver {
 
     /// Lets the core know where it may find peers: the addresses given, and what names resolve to now.
     fn take_peers(&mut self, found: &[SocketAddr]) {
-        let peers = [&self.literal_peers, found].concat();
+        let mut peers = [&self.literal_peers, found].concat();
+        peers.retain(|peer| peer.is_ipv4() == self.sockets.local.is_ipv4());
         self.handle(Input::Peers(&peers));
     }
 
     fn read_datagrams(&mut self) {
         let mut batch = std::mem::replace(&mut self.batch, Batch::empty());
-        for _ in 0..CALLS_PER_TURN {
+        let mut count = 0;
+        while count < DATAGRAMS_PER_TURN {
             // Turn about: a flood on the group does not keep a repair waiting.
-            let alone = self.sockets.unicast.readable
-                && self.sockets.unicast.receive(&mut batch) == Received::Some;
+            let alone =
+                self.sockets.unicast.readable && self.sockets.unicast.receive(&mut batch) == Received::Some;
             if alone {
-                self.take_batch(&batch, false);
+                count += self.take_batch(&batch, false);
             }
             let group = self.sockets.group.as_mut().filter(|group| group.readable);
             let by_group = group.is_some_and(|group| group.receive(&mut batch) == Received::Some);
             if by_group {
-                self.take_batch(&batch, true);
+                count += self.take_batch(&batch, true);
             }
             if !alone && !by_group {
                 break;
@@ -207,10 +208,13 @@ impl Driver {
         self.batch = batch;
     }
 
-    fn take_batch(&mut self, batch: &Batch, by_group: bool) {
+    fn take_batch(&mut self, batch: &Batch, by_group: bool) -> usize {
+        let mut count = 0;
         for (from, bytes) in batch.datagrams() {
             self.handle(Input::Datagram { from, bytes, by_group });
+            count += 1;
         }
+        count
     }
 
     fn accept(&mut self) {
@@ -343,7 +347,8 @@ impl Driver {
         let unicast = &mut self.sockets.unicast;
         let now = [drops_group, system::drops(&unicast.port.socket)];
         // The system's numbers begin again after 2^32.
-        let drops = now.iter().zip(&self.drops).map(|(now, before)| u64::from(now.wrapping_sub(*before))).sum();
+        let drops =
+            now.iter().zip(&self.drops).map(|(now, before)| u64::from(now.wrapping_sub(*before))).sum();
         self.drops = now;
         self.core.count_receive_trouble(drops, errors_group + unicast.take_errors());
     }

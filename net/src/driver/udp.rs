@@ -53,7 +53,10 @@ impl Sockets {
             let deaf = false;
             if !deaf {
                 let socket = during(|| "opening a UDP socket".into(), udp(group_addr))?;
-                during(|| format!("listening on {}", on()), listen_to(&socket, interface, index, group_addr))?;
+                during(
+                    || format!("listening on {}", on()),
+                    listen_to(&socket, interface, index, group_addr),
+                )?;
                 receive_buffer = ask_for_receive_buffer(&socket, config.receive_buffer);
                 let port = during(|| "preparing a UDP socket".into(), UdpPort::new(socket.into()))?;
                 group = Some(UdpLane::new(port));

@@ -89,8 +89,15 @@ pub(super) mod tests {
 
     #[test]
     fn an_address_that_is_no_machines_is_refused() {
-        for bad in ["0.0.0.0:1", "239.255.1.1:7070", "255.255.255.255:9", "10.0.0.1:0", "[::]:1", "[ff15::1]:5", "[fe80::1]:5"]
-        {
+        for bad in [
+            "0.0.0.0:1",
+            "239.255.1.1:7070",
+            "255.255.255.255:9",
+            "10.0.0.1:0",
+            "[::]:1",
+            "[ff15::1]:5",
+            "[fe80::1]:5",
+        ] {
             let body = put_all(&[Frame::Peers(Peers { addrs: vec![bad.parse().unwrap()] })]);
             assert_eq!(decoded(&body), Err(WireError::Range), "{bad}");
         }
