@@ -8,6 +8,7 @@ use crate::core::{
 use crate::driver::{Driver, Sockets, WAKER};
 use crate::error::{BarrierError, JoinError, StopReason};
 use crate::keys::{KeyError, Keys};
+use crate::network::Network;
 use crate::stats::NetStats;
 use headcount::replica::Replica;
 use headcount::{Incarnation, NodeId, Tracker};
@@ -94,6 +95,7 @@ struct Inner {
     name: String,
     node: NodeId,
     local: SocketAddr,
+    receive_buffer_asked: u64,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -119,11 +121,23 @@ struct View {
     stale_since: Option<Time>,
     /// In thousandths.
     strain: u32,
+    network: Network,
+    fallback_since: Option<Duration>,
     notices: VecDeque<Notice>,
     /// The number of the barrier begun last.
     barrier: u64,
     /// Barriers that somebody waits for, and how they ended.
     barriers: BTreeMap<u64, Option<BarrierOutcome>>,
+}
+
+impl View {
+    /// Keeps notices for who asks.
+    fn note(&mut self, notices: impl IntoIterator<Item = Notice>) {
+        self.notices.extend(notices);
+        while self.notices.len() > NOTICES_MAX {
+            self.notices.pop_front();
+        }
+    }
 }
 
 impl Shared {
@@ -150,8 +164,16 @@ impl Shared {
         view.stats = core.stats();
         view.stale_since = core.stale_since();
         view.strain = core.strain(self.started.elapsed());
+        view.network.multicast = core.multicasts();
+        view.network.copies = core.fan_out().len();
+        view.fallback_since = core.fallback_since();
         drop(view);
         self.changed.notify_all();
+    }
+
+    /// Wakes the network thread. One that fails leaves what there is to the next heartbeat.
+    pub(crate) fn wake(&self) {
+        let _ = self.waker.wake();
     }
 
     /// Barriers to begin.
@@ -170,10 +192,7 @@ impl Shared {
                 *waiting = Some(outcome);
             }
         }
-        view.notices.extend(output.notices.drain(..));
-        while view.notices.len() > NOTICES_MAX {
-            view.notices.pop_front();
-        }
+        view.note(output.notices.drain(..));
         drop(view);
         self.changed.notify_all();
     }
@@ -254,11 +273,17 @@ impl Cluster {
                 secret,
                 budget: Budget::default(),
             },
+            mode: config.mode(),
+            datagram_max: config.datagram_size.bytes(),
         };
-        let local = sockets.local;
+        let (local, granted, asked) = (sockets.local, sockets.receive_buffer, config.receive_buffer as u64);
+        if granted < asked {
+            shared.view.lock().note([Notice::SmallReceiveBuffer { asked, granted }]);
+        }
+        let peers = config.peer_names();
         let core = Core::new(settings, tracker, Duration::ZERO);
         let node = core.node();
-        let driver = Driver::new(poll, sockets, config.group, core, Arc::clone(&shared), started)
+        let driver = Driver::new(poll, sockets, core, Arc::clone(&shared), started, peers)
             .map_err(io("registering the sockets"))?;
         replica.on_change(move || {
             // A wake-up that fails leaves the change to the next heartbeat.
@@ -273,7 +298,8 @@ impl Cluster {
             })
             .map_err(io("starting the network thread"))?;
         release.started();
-        let inner = Inner { shared, name: config.node, node, local, thread: Mutex::new(Some(thread)) };
+        let thread = Mutex::new(Some(thread));
+        let inner = Inner { shared, name: config.node, node, local, receive_buffer_asked: asked, thread };
         let cluster = Self { inner: Arc::new(inner) };
         let status = cluster.inner.shared.wait_until(START_MAX, |view| view.status.clone());
         match status {
@@ -336,6 +362,27 @@ impl Cluster {
     #[must_use]
     pub fn status(&self) -> Status {
         self.inner.shared.view.lock().status.clone().unwrap_or(Status::Running)
+    }
+
+    /// How this node reaches the others.
+    #[must_use]
+    pub fn network(&self) -> Network {
+        let shared = &self.inner.shared;
+        let now = shared.started.elapsed();
+        let view = shared.view.lock();
+        Network {
+            fallback: view.fallback_since.map(|since| now.saturating_sub(since)),
+            receive_buffer_asked: self.inner.receive_buffer_asked,
+            receive_buffer: view.stats.receive_buffer_bytes,
+            receive_drops: view.stats.receive_drops,
+            ..view.network
+        }
+    }
+
+    /// What the application, or who runs it, should know about the network, oldest first: each notice is given once.
+    #[must_use]
+    pub fn notices(&self) -> Vec<Notice> {
+        self.inner.shared.view.lock().notices.drain(..).collect()
     }
 
     /// Waits until this node has everything that every node that it hears is known to have said. True at once if it is alone.

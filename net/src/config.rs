@@ -1,44 +1,85 @@
 //! How to join a cluster: names, addresses, times; all checked before anything is opened.
 
 use crate::cluster::Cluster;
+use crate::core::Mode;
+use crate::driver::{PeerNames, loopback_index};
 use crate::error::{ConfigError, JoinError};
 use crate::keys::Keys;
 use crate::wire;
 use headcount::{NodeId, Tracker};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
+/// What is asked of the system for received datagrams; it may grant less.
+const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
+const RECEIVE_BUFFER_MIN: usize = 2 * 1024;
+const RECEIVE_BUFFER_MAX: usize = 1024 * 1024 * 1024;
 /// Longest cluster name, in bytes.
 const CLUSTER_LEN_MAX: usize = 64;
 
-/// Where a node's traffic goes.
+/// Where a node's multicasts go.
+///
+/// With an IPv6 group the loopback needs a route for groups, which Linux does not make by itself:
+/// `ip -6 route add local ff00::/8 dev lo table local`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub enum Interface {
     /// The loopback interface, with a time to live of 0: nothing leaves this host.
     #[default]
     Loopback,
-    /// The interface that has this address, with a time to live of 1: nothing leaves its network.
+    /// The interface that has this address, for an IPv4 group.
     V4(Ipv4Addr),
+    /// The interface of this number (`ip link`), for an IPv6 group.
+    V6(u32),
 }
 
 impl Interface {
-    pub(crate) fn address(self) -> Ipv4Addr {
+    /// Its address as far as IPv4 is concerned.
+    pub(crate) fn v4(self) -> Ipv4Addr {
         match self {
             Self::Loopback => Ipv4Addr::LOCALHOST,
             Self::V4(address) => address,
+            Self::V6(_) => Ipv4Addr::UNSPECIFIED,
         }
     }
 
     pub(crate) fn is_loopback(self) -> bool {
-        self.address().is_loopback()
+        match self {
+            Self::Loopback => true,
+            Self::V4(address) => address.is_loopback(),
+            Self::V6(index) => loopback_index().is_ok_and(|loopback| loopback == index),
+        }
     }
 }
 
 impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.address())
+        match self {
+            Self::Loopback => f.write_str("lo"),
+            Self::V4(address) => address.fmt(f),
+            Self::V6(index) => write!(f, "number {index}"),
+        }
+    }
+}
+
+/// How long datagrams may be. They are never fragmented: a longer one than a link on the way takes is lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub enum DatagramSize {
+    /// 1200 bytes: with any tunnel around it, that still fits an Ethernet frame.
+    #[default]
+    Standard,
+    /// 1400 bytes, for a plain local network: a sixth fewer datagrams under load.
+    Lan,
+}
+
+impl DatagramSize {
+    pub(crate) fn bytes(self) -> usize {
+        match self {
+            Self::Standard => wire::DATAGRAM_MAX,
+            Self::Lan => 1400,
+        }
     }
 }
 
@@ -97,6 +138,15 @@ pub struct Config {
     pub(crate) insecure: bool,
     pub(crate) timing: Timing,
     pub(crate) keys: Option<Keys>,
+    pub(crate) any_group: bool,
+    pub(crate) hops: u8,
+    pub(crate) bind: Option<SocketAddr>,
+    pub(crate) peers: Vec<String>,
+    pub(crate) datagram_size: DatagramSize,
+    pub(crate) receive_buffer: usize,
+    /// As behind a switch that passes no multicast on.
+    #[cfg(test)]
+    pub(crate) deaf_to_group: bool,
 }
 
 impl Config {
@@ -112,6 +162,14 @@ impl Config {
             insecure: false,
             timing: Timing::default(),
             keys: None,
+            any_group: false,
+            hops: 1,
+            bind: None,
+            peers: Vec::new(),
+            datagram_size: DatagramSize::default(),
+            receive_buffer: RECEIVE_BUFFER,
+            #[cfg(test)]
+            deaf_to_group: false,
         }
     }
 
@@ -123,7 +181,9 @@ impl Config {
         self
     }
 
-    /// The multicast group and port, and the interface. Default: 239.255.70.70:7070 on the loopback.
+    /// The multicast group and port, and the interface. Default: 239.255.70.70:7070 on the loopback. IPv4 groups are those of an
+    /// organisation (239.192.0.0/14) or of a site (239.255.0.0/16), IPv6 groups transient ones of a link (ff12::/16) or of a site
+    /// (ff15::/16), unless [`any_group`](Self::any_group) is set.
     #[must_use]
     pub fn multicast(mut self, group: SocketAddr, interface: Interface) -> Self {
         self.group = group;
@@ -136,6 +196,65 @@ impl Config {
     #[must_use]
     pub fn keys(mut self, keys: Keys) -> Self {
         self.keys = Some(keys);
+        self
+    }
+
+    /// Allows multicast groups that are kept for other purposes, or that routers may pass on to the world. Default: false.
+    #[must_use]
+    pub fn any_group(mut self, any: bool) -> Self {
+        self.any_group = any;
+        self
+    }
+
+    /// How many routers a multicast may pass, and one more: its time to live (IPv4) or hop limit (IPv6). Default 1, so that nothing
+    /// leaves the network; 1 to 255. On the loopback it is 0, whatever is set here.
+    #[must_use]
+    pub fn hops(mut self, hops: u8) -> Self {
+        self.hops = hops;
+        self
+    }
+
+    /// Addresses to find other nodes at, `host:port` each, where `host` is an address or a name that is looked up now and then:
+    /// for networks without multicast. The group is not used then; every datagram goes to each node by itself, which costs a
+    /// sender as many datagrams as there are other nodes. The list need not be complete, nor the same everywhere: nodes tell each
+    /// other of those that they know. It may name this node as well.
+    ///
+    /// ```no_run
+    /// # use headcount_net::Config;
+    /// let config = Config::new("chat")
+    ///     .node("web-2")
+    ///     .bind("10.0.0.2:7071".parse()?)
+    ///     .peers(["10.0.0.1:7071", "seeds.chat.internal:7071"])
+    ///     .insecure(true);
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn peers<P: Into<String>>(mut self, peers: impl IntoIterator<Item = P>) -> Self {
+        self.peers = peers.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The address and port at which other nodes reach this one without multicast, for UDP and TCP. The group is not used then.
+    /// Default: with [`peers`](Self::peers), any free port of the loopback, or of the interface named; the nodes that others name
+    /// as peers need a port of their own choice.
+    #[must_use]
+    pub fn bind(mut self, addr: SocketAddr) -> Self {
+        self.bind = Some(addr);
+        self
+    }
+
+    /// How long datagrams may be. Default: [`DatagramSize::Standard`], 1200 bytes.
+    #[must_use]
+    pub fn datagram_size(mut self, size: DatagramSize) -> Self {
+        self.datagram_size = size;
+        self
+    }
+
+    /// The receive buffer to ask the system for, in bytes, for each of up to two sockets. Default 8 MiB; 2 KiB to 1 GiB. If less is
+    /// granted (`net.core.rmem_max` on Linux), [`Cluster::notices`] says so once.
+    #[must_use]
+    pub fn receive_buffer(mut self, bytes: usize) -> Self {
+        self.receive_buffer = bytes;
         self
     }
 
@@ -210,27 +329,121 @@ impl Config {
                 return Err(ConfigError::Name { field, len: name.len(), max });
             }
         }
-        let group = self.group;
-        match group.ip() {
-            IpAddr::V6(_) => {
-                return Err(ConfigError::Group { group, why: "IPv6 groups are not supported yet" });
-            }
-            ip if !ip.is_multicast() => {
-                return Err(ConfigError::Group { group, why: "it is not within 224.0.0.0/4" });
-            }
-            _ if group.port() == 0 => return Err(ConfigError::Group { group, why: "its port is 0" }),
-            _ => {}
-        }
-        if !self.interface.is_loopback() && self.keys.is_none() && !self.insecure {
-            return Err(ConfigError::Insecure { interface: self.interface.address().into() });
-        }
+        self.check_addresses()?;
         self.check_times()?;
         let [topic, key, meta] = tracker.config().len_limits();
-        let (len, max) = (wire::op_len_max(topic, key, meta), wire::BODY_MAX);
+        let frames_max = self.datagram_size.bytes() - (wire::DATAGRAM_MAX - wire::BODY_MAX);
+        let (len, max) = (wire::op_len_max(topic, key, meta), frames_max);
         if len > max {
             return Err(ConfigError::EntryTooLong { topic, key, meta, len, max });
         }
         Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        for (field, value, min, max) in [
+            ("receive_buffer", self.receive_buffer, RECEIVE_BUFFER_MIN, RECEIVE_BUFFER_MAX),
+            ("hops", self.hops.into(), 1, 255),
+        ] {
+            if value < min || value > max {
+                return Err(ConfigError::Number { field, value, min, max });
+            }
+        }
+        for peer in &self.peers {
+            let refused = |why| ConfigError::Peer { peer: peer.clone(), why };
+            let (host, port) = peer.rsplit_once(':').ok_or(refused("write host:port"))?;
+            if host.is_empty() || host.contains(':') && !host.starts_with('[') {
+                return Err(refused("write host:port, and [address]:port for IPv6"));
+            }
+            if port.parse::<u16>().map_or(0, |port| port) == 0 {
+                return Err(refused("its port is not a number from 1 to 65535"));
+            }
+        }
+        if self.is_unicast() {
+            let ip = self.bind_addr().ip();
+            if ip.is_multicast() {
+                return Err(ConfigError::Bind { addr: self.bind_addr(), why: "it is a multicast address" });
+            }
+            if !ip.is_loopback() && !self.insecure {
+                return Err(ConfigError::Insecure { interface: ip.to_string() });
+            }
+            return Ok(());
+        }
+        let group = self.group;
+        if let Some(why) = self.why_no_group() {
+            return Err(ConfigError::Group { group, why });
+        }
+        if !self.interface.is_loopback() && !self.insecure {
+            return Err(ConfigError::Insecure { interface: self.interface.to_string() });
+        }
+        Ok(())
+    }
+
+    fn why_no_group(&self) -> Option<&'static str> {
+        let ip = self.group.ip();
+        let is_private = match ip {
+            IpAddr::V4(ip) => matches!(ip.octets(), [239, 192..=195 | 255, ..]),
+            IpAddr::V6(ip) => matches!(ip.segments()[0], 0xff12 | 0xff15),
+        };
+        if !ip.is_multicast() {
+            return Some("it is not within 224.0.0.0/4 or ff00::/8");
+        }
+        if !is_private && !self.any_group {
+            return Some(
+                "it is not within 239.192.0.0/14, 239.255.0.0/16, ff12::/16 or ff15::/16: set `any_group` to allow that",
+            );
+        }
+        if self.group.port() == 0 {
+            return Some("its port is 0");
+        }
+        match (ip, self.interface) {
+            (IpAddr::V4(_), Interface::V6(_)) => Some("it is IPv4 and the interface is named for IPv6"),
+            (IpAddr::V6(_), Interface::V4(_)) => Some("it is IPv6 and the interface is named for IPv4"),
+            _ => None,
+        }
+    }
+
+    /// Whether datagrams go to each node by itself.
+    pub(crate) fn is_unicast(&self) -> bool {
+        self.bind.is_some() || !self.peers.is_empty()
+    }
+
+    pub(crate) fn mode(&self) -> Mode {
+        if self.is_unicast() { Mode::Unicast } else { Mode::Multicast }
+    }
+
+    /// Where this node's own datagrams come from and its TCP port is.
+    pub(crate) fn bind_addr(&self) -> SocketAddr {
+        if let Some(bind) = self.bind {
+            return bind;
+        }
+        let is_v6 = if self.is_unicast() {
+            matches!(self.peers.first().map(|peer| peer.parse()), Some(Ok(SocketAddr::V6(_))))
+        } else {
+            self.group.is_ipv6()
+        };
+        let ip = match self.interface {
+            Interface::V4(ip) => IpAddr::V4(ip),
+            Interface::V6(_) if !self.interface.is_loopback() => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+            _ if is_v6 => IpAddr::V6(Ipv6Addr::LOCALHOST),
+            _ => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        };
+        SocketAddr::new(ip, 0)
+    }
+
+    pub(crate) fn multicast_hops(&self) -> u8 {
+        if self.interface.is_loopback() { 0 } else { self.hops }
+    }
+
+    pub(crate) fn peer_names(&self) -> PeerNames {
+        let mut peers = PeerNames::default();
+        for peer in &self.peers {
+            match peer.parse() {
+                Ok(addr) => peers.addrs.push(addr),
+                Err(_) => peers.names.push(peer.clone()),
+            }
+        }
+        peers
     }
 
     fn check_times(&self) -> Result<(), ConfigError> {
@@ -272,9 +485,28 @@ mod tests {
         let group = |text: &str| Config::new("c").multicast(text.parse().unwrap(), Interface::Loopback);
         assert!(refusal(Config::new("")).starts_with("cluster is 0 bytes long"));
         assert!(refusal(Config::new("c").node("n".repeat(65))).starts_with("node is 65 bytes long"));
-        assert!(refusal(group("10.0.0.1:7070")).contains("10.0.0.1:7070 is not usable: it is not within"));
+        assert!(
+            refusal(group("10.0.0.1:7070")).contains("10.0.0.1:7070 is not usable: it is not within 224")
+        );
+        for outside in
+            ["224.0.0.1:7070", "239.1.1.1:7070", "239.196.0.1:7070", "[ff02::1]:7070", "[ff05::1]:7070"]
+        {
+            assert!(refusal(group(outside)).contains("set `any_group`"), "{outside}");
+            assert_eq!(group(outside).any_group(true).check(&Tracker::new()), Ok(()), "{outside}");
+        }
+        for within in
+            ["239.192.0.1:7070", "239.195.255.1:1", "239.255.9.9:7070", "[ff12::1]:7070", "[ff15::1]:7070"]
+        {
+            assert_eq!(group(within).check(&Tracker::new()), Ok(()), "{within}");
+        }
         assert!(refusal(group("239.255.0.1:0")).contains("its port is 0"));
-        assert!(refusal(group("[ff15::1]:7070")).contains("IPv6"));
+        let mixed = |text: &str, interface| Config::new("c").multicast(text.parse().unwrap(), interface);
+        assert!(
+            refusal(mixed("[ff15::1]:7070", Interface::V4(Ipv4Addr::LOCALHOST))).contains("named for IPv4")
+        );
+        assert!(refusal(mixed("239.255.0.1:7070", Interface::V6(1))).contains("named for IPv6"));
+        assert!(refusal(Config::new("c").hops(0)).starts_with("hops is 0, it must be within 1..=255"));
+        assert!(refusal(Config::new("c").receive_buffer(10)).starts_with("receive_buffer is 10, it must"));
         let lan = Interface::V4(Ipv4Addr::new(192, 0, 2, 1));
         let open = Config::new("c").multicast(SocketAddr::from(([239, 255, 0, 1], 7070)), lan);
         assert!(refusal(open.clone()).contains("192.0.2.1 is not the loopback"));
@@ -289,6 +521,40 @@ mod tests {
         assert!(refusal(times).starts_with("down_limit is 6s, it must be within 8s..="));
         let times = Config::new("c").forget_after(Duration::from_secs(5));
         assert!(refusal(times).starts_with("forget_after is 5s, it must be within 6s..="));
+    }
+
+    #[test]
+    fn peers_are_checked_and_sorted_into_addresses_and_names() {
+        let peers = |peers: &[&str]| Config::new("c").peers(peers.iter().copied());
+        for bad in ["a", "a:", "a:0", "a:65536", ":7", "::1:7071", "fe80::1"] {
+            assert!(refusal(peers(&[bad])).starts_with(&format!("peer {bad:?} is not usable: ")), "{bad}");
+        }
+        let sorted = peers(&["10.0.0.1:7071", "a.b:7071", "[::1]:7071"]);
+        let PeerNames { addrs, names } = sorted.peer_names();
+        assert_eq!(addrs, ["10.0.0.1:7071".parse().unwrap(), "[::1]:7071".parse().unwrap()]);
+        assert_eq!(names, ["a.b:7071"]);
+        assert_eq!(sorted.check(&Tracker::new()), Ok(()));
+    }
+
+    #[test]
+    fn without_multicast_a_node_binds_the_loopback_unless_told_and_allowed() {
+        let peers = |peer: &str| Config::new("c").peers([peer]);
+        assert_eq!(peers("a:1").bind_addr(), "127.0.0.1:0".parse().unwrap());
+        assert_eq!(peers("[::1]:1").bind_addr(), "[::1]:0".parse().unwrap());
+        let open = peers("a:1").bind("0.0.0.0:7071".parse().unwrap());
+        assert!(refusal(open.clone()).contains("0.0.0.0 is not the loopback"));
+        assert_eq!(open.insecure(true).check(&Tracker::new()), Ok(()));
+        let group = Config::new("c").bind("239.255.1.1:7071".parse().unwrap());
+        assert!(refusal(group).contains("it is a multicast address"));
+        assert!(!Config::new("c").is_unicast());
+    }
+
+    #[test]
+    fn nothing_leaves_the_loopback_whatever_the_hops() {
+        assert_eq!(Config::new("c").hops(9).multicast_hops(), 0);
+        let lan = Interface::V4(Ipv4Addr::new(192, 0, 2, 1));
+        let open = Config::new("c").multicast(SocketAddr::from(([239, 255, 0, 1], 7070)), lan);
+        assert_eq!((open.multicast_hops(), open.clone().hops(9).multicast_hops()), (1, 9));
     }
 
     #[test]

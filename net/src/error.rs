@@ -1,7 +1,7 @@
 //! Why a cluster cannot be joined, or was left.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 /// Why a [`Config`](crate::Config) was refused. Nothing was opened and the tracker is as it was.
@@ -43,8 +43,36 @@ pub enum ConfigError {
         "interface {interface} is not the loopback and there are no keys: set `keys`, or `insecure` to do without"
     )]
     Insecure {
-        /// The interface's address.
-        interface: IpAddr,
+        /// The interface, or the address to bind.
+        interface: String,
+    },
+    /// A number is outside its bounds.
+    #[error("{field} is {value}, it must be within {min}..={max}")]
+    Number {
+        /// The name of the field.
+        field: &'static str,
+        /// The value given.
+        value: usize,
+        /// The least value allowed.
+        min: usize,
+        /// The greatest value allowed.
+        max: usize,
+    },
+    /// A peer is not `host:port`.
+    #[error("peer {peer:?} is not usable: {why}")]
+    Peer {
+        /// What was given.
+        peer: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The address to be reached at cannot be one.
+    #[error("address {addr} to bind is not usable: {why}")]
+    Bind {
+        /// What was given.
+        addr: SocketAddr,
+        /// What is wrong with it.
+        why: &'static str,
     },
     /// An entry at the tracker's limits does not fit one datagram.
     #[error(

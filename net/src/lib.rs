@@ -30,16 +30,18 @@ mod crypto;
 mod driver;
 mod error;
 mod keys;
+mod network;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stats;
 mod wire;
 
 pub use cluster::{Cluster, Health, Member, Status};
-pub use config::{Config, Interface};
+pub use config::{Config, DatagramSize, Interface};
 pub use core::{MemberState, Notice};
 pub use error::{BarrierError, ConfigError, JoinError, StopReason};
 pub use keys::{KeyError, KeyText, Keys};
+pub use network::Network;
 pub use stats::NetStats;
 
 /// The README's embedding example, so that it compiles.

@@ -110,6 +110,14 @@ counters! {
     indirect_ups,
     /// Times most other nodes fell silent at once, so that this node held itself for cut off.
     isolations,
+    /// Times that no member was heard by multicast any more while members answered by unicast.
+    fallbacks,
+    /// Datagrams that arrived and found the receive buffer full: lost, and repaired.
+    receive_drops,
+    /// Errors of the system while receiving; each ends nothing.
+    receive_errors,
+    /// Lookups of peers' names that failed.
+    lookups_failed,
     /// Receive buffer that the system granted, in bytes.
     receive_buffer_bytes,
 }

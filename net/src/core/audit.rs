@@ -1,5 +1,6 @@
 //! What the simulator holds against its own books. Nothing here changes anything.
 
+use super::contacts::TOLD_MAX;
 use super::member::Member;
 use super::{Core, MemberState, Time};
 use crate::crypto::SenderId;
@@ -78,6 +79,10 @@ impl Core {
         }
         if let Some(broken) = self.gate.broken_bound() {
             return Some(broken);
+        }
+        let told = self.contacts.told();
+        if told > TOLD_MAX {
+            return Some(format!("{told} addresses that others told are remembered"));
         }
         let (fetches, serves) =
             (self.fetches.len(), self.serves.values().filter(|serve| serve.is_begun()).count());

@@ -27,6 +27,7 @@ impl Core {
         let later = |at: &mut Time| *at = at.saturating_add(lost);
         for member in self.members.values_mut() {
             member.heard = (member.heard + lost).min(now);
+            member.group_heard = (member.group_heard + lost).min(now);
             member.liveness.shift(lost, now);
             later(&mut member.show_by);
             later(&mut member.probe_at);

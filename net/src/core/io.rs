@@ -25,7 +25,7 @@ impl StreamId {
 #[derive(Debug)]
 pub(crate) enum Input<'a> {
     /// A datagram came, by group or to this node alone.
-    Datagram { from: SocketAddr, bytes: &'a [u8] },
+    Datagram { from: SocketAddr, bytes: &'a [u8], by_group: bool },
     /// The tracker's own lanes may have moved, or time has passed, to [`Core::wake_at`](super::Core::wake_at) or beyond.
     Turn,
     /// The application wants to leave.
@@ -33,13 +33,11 @@ pub(crate) enum Input<'a> {
     /// The application wants to know when what it did so far is seen by every member, until that time.
     Barrier { id: u64, until: Time },
     /// The system has dropped so many datagrams for want of room since this node began.
-    #[cfg_attr(
-        not(any(test, feature = "sim")),
-        expect(dead_code, reason = "the driver does not count them yet")
-    )]
     Drops { total: u64 },
     /// Something happened to a stream.
     Stream(StreamId, StreamInput<'a>),
+    /// The addresses that the configuration names, as they resolve now.
+    Peers(&'a [SocketAddr]),
 }
 
 /// Something that happened to a stream.
@@ -55,9 +53,21 @@ pub(crate) enum StreamInput<'a> {
     Closed,
 }
 
+/// How datagrams for everybody reach everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Mode {
+    /// By a group that all are in.
+    #[default]
+    Multicast,
+    /// One by one.
+    Unicast,
+}
+
 /// Where a datagram goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Target {
+    /// To everybody: the group if the core [`multicasts`](super::Core::multicasts), and each of its
+    /// [`fan_out`](super::Core::fan_out).
     Group,
     Node(SocketAddr),
 }
@@ -77,17 +87,8 @@ pub(crate) enum StreamAction {
     Abort,
 }
 
-/// What is to be done.
-#[derive(Debug, Default)]
-pub(crate) struct Output {
-    pub(crate) datagrams: Vec<(Target, Vec<u8>)>,
-    pub(crate) streams: Vec<(StreamId, StreamAction)>,
-    pub(crate) barriers: Vec<(u64, BarrierOutcome)>,
-    pub(crate) notices: Vec<Notice>,
-}
-
-/// What the application is told of this node's own situation.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Something that the application should know about this node's situation.
+#[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Notice {
     /// Most of the other nodes fell silent at once: the fault is likely this node's own or its network's. What is shown of them is as
@@ -95,6 +96,27 @@ pub enum Notice {
     Isolated,
     /// That is over: they are heard again, or were declared down.
     Rejoined,
+    /// No member is heard by the multicast group any more, but members answer by unicast: a switch that snoops IGMP with no
+    /// querier does that. What they send comes by unicast now, a copy for each node that needs one.
+    MulticastLost,
+    /// The group works again.
+    MulticastBack,
+    /// The system granted a smaller receive buffer than was asked for. Bursts may be lost and repaired.
+    SmallReceiveBuffer {
+        /// Bytes asked for.
+        asked: u64,
+        /// Bytes granted.
+        granted: u64,
+    },
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub(crate) struct Output {
+    pub(crate) datagrams: Vec<(Target, Vec<u8>)>,
+    pub(crate) streams: Vec<(StreamId, StreamAction)>,
+    pub(crate) barriers: Vec<(u64, BarrierOutcome)>,
+    pub(crate) notices: Vec<Notice>,
 }
 
 /// How a barrier ended.

@@ -115,6 +115,10 @@ pub(super) struct Member {
     /// No lane has anything to ask for before this.
     pub(super) nak_due: Time,
     pub(super) liveness: Liveness,
+    /// When it was last heard by the group.
+    pub(super) group_heard: Time,
+    /// Until when it gets copies of what is sent to the group.
+    pub(super) copies_until: Time,
 }
 
 impl Member {

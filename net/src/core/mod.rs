@@ -7,7 +7,9 @@
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod barrier;
+mod contacts;
 mod detector;
+mod fallback;
 mod gate;
 mod io;
 mod keyring;
@@ -28,7 +30,7 @@ mod window;
 pub use io::Notice;
 pub(crate) use gate::{Budget, Security};
 pub(crate) use io::{
-    BarrierOutcome, Input, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time,
+    BarrierOutcome, Input, Mode, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time,
 };
 pub(crate) use keyring::KeyStep;
 pub(crate) use limits::Limits;
@@ -68,6 +70,9 @@ pub(crate) struct Settings {
     pub(crate) receive_buffer: u64,
     pub(crate) seed: u64,
     pub(crate) security: Security,
+    pub(crate) mode: Mode,
+    /// The longest datagram to send.
+    pub(crate) datagram_max: usize,
 }
 
 /// One node's protocol.
@@ -113,6 +118,8 @@ pub(crate) struct Core {
     sealed_streams: BTreeMap<StreamId, sealed_stream::SealedStream>,
     /// When this node last took a higher life because it was told to.
     jumped_at: Option<Time>,
+    contacts: contacts::Contacts,
+    fallback: fallback::Fallback,
 }
 
 /// A member, for the application.
@@ -166,6 +173,8 @@ impl Core {
             gate,
             sealed_streams: BTreeMap::new(),
             jumped_at: None,
+            contacts: contacts::Contacts::default(),
+            fallback: fallback::Fallback::default(),
             replica,
             rng,
             settings,
@@ -177,7 +186,7 @@ impl Core {
         self.note_pause(now);
         let streams_before = out.streams.len();
         match input {
-            Input::Datagram { from, bytes } => self.on_datagram(now, from, bytes, out),
+            Input::Datagram { from, bytes, by_group } => self.on_datagram(now, from, bytes, by_group, out),
             Input::Turn => self.look_at_own_lanes(now),
             Input::Leave => self.begin_to_leave(now, out),
             Input::Stream(id, input) => {
@@ -191,9 +200,11 @@ impl Core {
             }
             Input::Barrier { id, until } => self.begin_barrier(now, id, until, out),
             Input::Drops { total } => self.hearing.strain.dropped(now, total),
+            Input::Peers(seeds) => self.set_seeds(now, seeds),
         }
         self.tick(now, out);
         self.seal_streams(out, streams_before);
+        self.refresh_fan_out(now);
         self.planned = self.wake_at(now);
     }
 
@@ -202,6 +213,7 @@ impl Core {
         match self.phase {
             Phase::Listening { until } => {
                 self.announce_if_due(now, out);
+                self.drive_contacts(now, out);
                 if now >= until {
                     self.go_live(now, out);
                 }
@@ -210,6 +222,8 @@ impl Core {
                 self.announce_if_due(now, out);
                 self.flush_if_due(now, out);
                 self.heartbeat_if_due(now, out);
+                self.drive_contacts(now, out);
+                self.drive_fallback(now, out);
             }
             Phase::Leaving { farewells_left, next_at } => {
                 if now >= next_at {
@@ -236,8 +250,8 @@ impl Core {
     /// When something is due next, if nothing happens before.
     pub(crate) fn wake_at(&self, now: Time) -> Time {
         let mut at = match self.phase {
-            Phase::Listening { until } => until,
-            Phase::Live => self.heartbeat_at.min(self.own.due_at()),
+            Phase::Listening { until } => until.min(self.contacts.due_at()),
+            Phase::Live => self.heartbeat_at.min(self.own.due_at()).min(self.contacts.due_at()),
             Phase::Leaving { next_at, .. } => next_at,
             Phase::Left | Phase::Stopped(_) => return Time::MAX,
         };
@@ -305,6 +319,7 @@ impl Core {
         self.phase = Phase::Live;
         self.announce = ANNOUNCE_AT.iter().map(|&after| now + after).collect();
         self.own.restart(&self.replica);
+        self.contacts.start_over(now);
         self.announce_if_due(now, out);
         self.heartbeat_at = now;
         self.version += 1;
@@ -398,7 +413,17 @@ impl Core {
     fn send(&mut self, target: Target, body: &[u8], out: &mut Output) {
         let bytes = self.seal(body);
         self.count_sent(bytes.len());
+        if target == Target::Group {
+            self.count_copies(bytes.len());
+        }
         out.datagrams.push((target, bytes));
+    }
+
+    /// What is for everybody was counted once; it goes to the group, or to each of those who get it alone, or both.
+    fn count_copies(&mut self, len: usize) {
+        let copies = self.fan_out().len() as u64 + u64::from(self.multicasts());
+        self.stats.datagrams_sent = self.stats.datagrams_sent + copies - 1;
+        self.stats.bytes_sent = self.stats.bytes_sent + copies * len as u64 - len as u64;
     }
 
     fn count_sent(&mut self, len: usize) {
@@ -406,8 +431,24 @@ impl Core {
         self.stats.bytes_sent += len as u64;
     }
 
-    /// The driver could not send a datagram.
-    pub(crate) fn count_send_error(&mut self) {
-        self.stats.send_errors += 1;
+    /// What the longest datagram has for frames.
+    fn body_max(&self) -> usize {
+        self.settings.datagram_max - (wire::DATAGRAM_MAX - wire::BODY_MAX)
+    }
+
+    /// What the driver met while receiving: datagrams that found the buffer full, and errors.
+    pub(crate) fn count_receive_trouble(&mut self, drops: u64, errors: u64) {
+        self.stats.receive_drops += drops;
+        self.stats.receive_errors += errors;
+    }
+
+    /// Names of peers could not be looked up.
+    pub(crate) fn count_failed_lookups(&mut self, count: u64) {
+        self.stats.lookups_failed += count;
+    }
+
+    /// The driver could not send so many datagrams.
+    pub(crate) fn count_send_errors(&mut self, count: u64) {
+        self.stats.send_errors += count;
     }
 }

@@ -1,6 +1,7 @@
 //! What other nodes say.
 
 use super::Core;
+use super::fallback::COPIES_FOR;
 use super::io::{Output, Phase, Target, Time};
 use super::liveness::Liveness;
 use super::member::{Lane, Member, MemberState};
@@ -31,7 +32,14 @@ impl Sender {
 }
 
 impl Core {
-    pub(super) fn on_datagram(&mut self, now: Time, from: SocketAddr, bytes: &[u8], out: &mut Output) {
+    pub(super) fn on_datagram(
+        &mut self,
+        now: Time,
+        from: SocketAddr,
+        bytes: &[u8],
+        by_group: bool,
+        out: &mut Output,
+    ) {
         let mut room = [0; wire::DATAGRAM_ACCEPTED_MAX];
         let me = (SenderId { node: self.node.0, session: self.session }, self.settings.cluster);
         let Some(admitted) = self.gate.admit(now, me, from, bytes, &mut room, &mut self.stats) else {
@@ -56,7 +64,8 @@ impl Core {
             return;
         }
         if !self.is_quarantined(sender.node, &frames) {
-            self.guarded(sender.node, out, |core, out| core.on_frames(now, sender, frames, body, out));
+            let heard = (frames, by_group);
+            self.guarded(sender.node, out, |core, out| core.on_frames(now, sender, heard, body, out));
         }
     }
 
@@ -64,12 +73,15 @@ impl Core {
         &mut self,
         now: Time,
         sender: Sender,
-        frames: Vec<Frame<'_>>,
+        (frames, by_group): (Vec<Frame<'_>>, bool),
         body: &[u8],
         out: &mut Output,
     ) {
         if self.members.get(&sender.node).is_some_and(|member| member.session == sender.session) {
             self.note_heard(now, sender.node, out);
+            if by_group {
+                self.note_heard_by_group(now, sender.node, out);
+            }
         }
         // Made once, if anything of the datagram has to wait.
         let mut kept = None;
@@ -86,6 +98,11 @@ impl Core {
                 }
                 Frame::SnapshotOffer(offer) => self.on_offer(now, sender, &offer),
                 Frame::Leave(leave) => self.on_leave(sender, &leave, out),
+                Frame::Peers(peers) => {
+                    if self.speaker(now, sender, out) {
+                        self.on_peers(now, &peers);
+                    }
+                }
                 Frame::IncReject(reject) => {
                     if reject.target_node == self.node.0 {
                         let highest = self.believe(Incarnation::from_u64(reject.highest));
@@ -131,6 +148,14 @@ impl Core {
                 self.meet_myself(sender.addr);
                 return;
             }
+            // Nothing else of this node may reach the other, which has to give way.
+            if let Frame::Hello(hello) = frame
+                && hello.flags & wire::Hello::REPLY_WANTED != 0
+                && self.phase == Phase::Live
+                && !self.multicasts()
+            {
+                self.send_hello(Target::Node(sender.addr), self.node, false, out);
+            }
         }
     }
 
@@ -148,6 +173,12 @@ impl Core {
             };
             if is_new {
                 self.hasten_heartbeat(now);
+            }
+            if hello.flags & wire::Hello::COPIES_WANTED != 0
+                && let Some(member) = self.members.get_mut(&sender.node)
+            {
+                member.copies_until = now + COPIES_FOR;
+                self.contacts.changed();
             }
         }
         if hello.flags & wire::Hello::REPLY_WANTED != 0 && self.phase == Phase::Live {
@@ -182,6 +213,12 @@ impl Core {
                 None
             }
             Ok(_) => {
+                let suspect_after = self.settings.timing.suspect_after;
+                let earlier =
+                    self.members.get(&sender.node).filter(|member| now < member.heard + suspect_after);
+                if let Some(earlier) = earlier.map(|member| member.addr) {
+                    self.introduce_namesakes(earlier, sender.addr, out);
+                }
                 self.take_member(sender.node, out);
                 let member = Member {
                     node: sender.node,
@@ -203,6 +240,8 @@ impl Core {
                     epochs: Vec::new(),
                     nak_due: Time::MAX,
                     liveness: Liveness::new(now),
+                    group_heard: now,
+                    copies_until: Time::ZERO,
                 };
                 self.members.insert(sender.node, member);
                 self.gate.supersede_others(sender.node, sender.session);
@@ -231,6 +270,7 @@ impl Core {
         }
         let mut body = Vec::new();
         wire::IncReject { target_node: sender.node.0, highest: highest.to_u64() }.put(&mut body);
+        self.tell_peers(sender.addr, sender.node, &mut body);
         self.send(Target::Node(sender.addr), &body, out);
     }
 

@@ -19,6 +19,8 @@ const FULL_HEARTBEAT_EVERY: u64 = 8;
 /// What waits is still told before a goodbye, unless there is no end to it.
 const FLUSHES_BEFORE_GOODBYE: usize = 64;
 const FAREWELLS: u8 = 3;
+/// What a clock is taken to cost at first, in 64ths of a byte.
+const CLOCK_COST_FIRST: u64 = 50 * 64;
 const FAREWELL_EVERY: Duration = Duration::from_millis(20);
 
 /// How far this node's own lanes were told.
@@ -38,6 +40,8 @@ pub(super) struct OwnLanes {
     flush_at: Option<Time>,
     flushed_at: Option<Time>,
     tail_at: Option<Time>,
+    /// What a clock took of a datagram lately, in 64ths of a byte: tells when as much waits as fills one.
+    clock_cost: u64,
 }
 
 impl OwnLanes {
@@ -53,6 +57,7 @@ impl OwnLanes {
             flush_at: None,
             flushed_at: None,
             tail_at: None,
+            clock_cost: CLOCK_COST_FIRST,
         }
     }
 
@@ -116,13 +121,23 @@ impl Core {
             return;
         }
         self.replica.arm();
-        if self.own.flush_at.is_some() {
+        if self.own.flush_at.is_some_and(|at| at <= now) {
             return;
         }
         let replica = &self.replica;
-        if (0..).zip(&self.own.sent).any(|(lane, &sent)| replica.lane_clock(lane) > sent) {
+        let waiting = (0..).zip(&self.own.sent).map(|(lane, &sent)| replica.lane_clock(lane) - sent);
+        let waiting: u64 = waiting.sum();
+        if waiting == 0 {
+            return;
+        }
+        if self.own.flush_at.is_none() {
             let idle = self.own.flushed_at.is_none_or(|at| now >= at + IDLE);
             self.own.flush_at = Some(if idle { now } else { now + self.settings.timing.flush_after });
+        }
+        // As much as fills a datagram need not wait for more. A little less is taken for it, so that not a second one goes with
+        // one operation. (To send what fills one and keep the rest would cut a delta, after which updates are told in full.)
+        if waiting.saturating_mul(self.own.clock_cost) >= 60 * self.body_max() as u64 {
+            self.own.flush_at = Some(now);
         }
     }
 
@@ -147,7 +162,7 @@ impl Core {
     /// Sends what the lanes did since the last time. False if there is more than one flush may send.
     fn flush(&mut self, out: &mut Output) -> bool {
         let limits = self.settings.limits;
-        let mut packer = Packer::new();
+        let mut packer = Packer::new(self.body_max());
         for lane in 0..self.replica.lanes() {
             let at = usize::from(lane);
             while self.replica.lane_clock(lane) > self.own.sent[at] {
@@ -175,10 +190,12 @@ impl Core {
                     clock += op.clocks();
                 }
                 packer.end_frame();
+                packer.clocks += delta.hi() - since;
                 self.own.sent[at] = delta.hi();
                 self.own.moved[at] = true;
             }
         }
+        self.own.clock_cost = packer.clock_cost().unwrap_or(self.own.clock_cost);
         packer.ship(self, out);
         true
     }
@@ -265,12 +282,24 @@ impl Core {
 
     /// Says who this node is; to one node also what is known of that one.
     pub(super) fn send_hello(&mut self, target: Target, node: NodeId, reply_wanted: bool, out: &mut Output) {
+        let mut body = Vec::new();
+        self.put_hello(node, reply_wanted, &mut body);
+        if let Target::Node(addr) = target {
+            self.tell_peers(addr, node, &mut body);
+        }
+        self.send(target, &body, out);
+    }
+
+    pub(super) fn put_hello(&self, node: NodeId, reply_wanted: bool, body: &mut Vec<u8>) {
         let joining = matches!(self.phase, Phase::Listening { .. });
         let known = self.replica.highest_incarnation(node).unwrap_or_default();
-        let mut body = Vec::new();
-        let flags = if reply_wanted { wire::Hello::REPLY_WANTED } else { 0 };
+        let flags = [
+            (reply_wanted, wire::Hello::REPLY_WANTED),
+            (joining, wire::Hello::JOINING),
+            (self.fallback.is_deaf, wire::Hello::COPIES_WANTED),
+        ];
         wire::Hello {
-            flags: flags | if joining { wire::Hello::JOINING } else { 0 },
+            flags: flags.into_iter().filter(|&(is_set, _)| is_set).map(|(_, flag)| flag).sum(),
             incarnation: self.incarnation.to_u64(),
             target_node: node.0,
             target_known: known.to_u64(),
@@ -280,8 +309,7 @@ impl Core {
             wire_max: wire::WIRE_VERSION,
             name: &self.settings.name,
         }
-        .put(&mut body);
-        self.send(target, &body, out);
+        .put(body);
     }
 
     pub(super) fn begin_to_leave(&mut self, now: Time, out: &mut Output) {
@@ -325,11 +353,21 @@ struct Packer {
     frames: Vec<(u16, u64, u64)>,
     datagrams: usize,
     told: u64,
+    /// Clocks packed, and the bytes of bodies shipped.
+    clocks: u64,
+    shipped: usize,
 }
 
 impl Packer {
-    fn new() -> Self {
-        Self { writer: wire::DeltaWriter::new(wire::BODY_MAX), frames: Vec::new(), datagrams: 0, told: 0 }
+    fn new(body_max: usize) -> Self {
+        let writer = wire::DeltaWriter::new(body_max);
+        Self { writer, frames: Vec::new(), datagrams: 0, told: 0, clocks: 0, shipped: 0 }
+    }
+
+    /// What a clock took, in 64ths of a byte, if enough of them were packed to say.
+    fn clock_cost(&self) -> Option<u64> {
+        let bytes = (self.shipped + self.writer.body().len()) as u64;
+        (self.clocks >= 8).then(|| (64 * bytes / self.clocks).max(1))
     }
 
     fn end_frame(&mut self) {
@@ -341,8 +379,11 @@ impl Packer {
         if self.writer.is_empty() {
             return;
         }
-        let bytes = core.seal(&self.writer.take());
+        let body = self.writer.take();
+        self.shipped += body.len();
+        let bytes = core.seal(&body);
         core.count_sent(bytes.len());
+        core.count_copies(bytes.len());
         core.stats.delta_datagrams_sent += 1;
         core.stats.delta_bytes_sent += bytes.len() as u64;
         core.stats.delta_ops_sent += std::mem::take(&mut self.told);

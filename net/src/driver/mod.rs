@@ -3,17 +3,25 @@
 //! Each turn reads what is there (bounded, so that nothing starves), tells the core the time, and does what the core says.
 //! Datagrams are read before the time is told, so that a node that stood still hears first and judges then.
 
+mod lane;
+mod resolve;
 mod stream;
+mod system;
+#[cfg(test)]
+mod tests;
 mod udp;
 
+pub(crate) use system::loopback_index;
 pub(crate) use udp::Sockets;
 
 use crate::cluster::Shared;
 use crate::core::{Core, Input, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time};
 use crate::error::StopReason;
+use lane::{Batch, Received, UdpLane};
 use mio::event::Event;
-use mio::net::{TcpStream, UdpSocket};
+use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use resolve::Resolver;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -33,20 +41,30 @@ const READ_BUFFER: usize = 64 * 1024;
 /// How stale the published ages and counters may be.
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);
 
+/// Where peers may be found, as the configuration says.
+#[derive(Debug, Default)]
+pub(crate) struct PeerNames {
+    pub(crate) addrs: Vec<SocketAddr>,
+    /// `host:port`, to be looked up.
+    pub(crate) names: Vec<String>,
+}
+
 pub(crate) struct Driver {
     poll: Poll,
     sockets: Sockets,
-    group: SocketAddr,
     core: Core,
     shared: Arc<Shared>,
     started: Instant,
     connections: BTreeMap<usize, Connection>,
     next_token: usize,
     next_incoming: u64,
-    group_readable: bool,
-    unicast_readable: bool,
     output: Output,
+    batch: Batch,
     buffer: Vec<u8>,
+    resolver: Option<Resolver>,
+    literal_peers: Vec<SocketAddr>,
+    /// What each socket has dropped, as it was last seen.
+    drops: [u32; 2],
     published: (u64, Time),
 }
 
@@ -54,31 +72,45 @@ impl Driver {
     pub(crate) fn new(
         poll: Poll,
         mut sockets: Sockets,
-        group: SocketAddr,
         core: Core,
         shared: Arc<Shared>,
         started: Instant,
+        peers: PeerNames,
     ) -> io::Result<Self> {
         let registry = poll.registry();
-        registry.register(&mut sockets.group, GROUP, Interest::READABLE)?;
-        registry.register(&mut sockets.unicast, UNICAST, Interest::READABLE)?;
+        if let Some(group) = &mut sockets.group {
+            registry.register(&mut group.port.socket, GROUP, Interest::READABLE)?;
+        }
+        registry.register(&mut sockets.unicast.port.socket, UNICAST, Interest::READABLE)?;
         registry.register(&mut sockets.listener, LISTENER, Interest::READABLE)?;
-        Ok(Self {
+        let resolver = if peers.names.is_empty() {
+            None
+        } else {
+            let bell = Arc::clone(&shared);
+            let wake = move || bell.wake();
+            Some(Resolver::start(peers.names, sockets.local, resolve::system, wake)?)
+        };
+        let mut driver = Self {
             poll,
             sockets,
-            group,
             core,
             shared,
             started,
             connections: BTreeMap::new(),
             next_token: FIRST_STREAM,
             next_incoming: 1,
-            group_readable: true,
-            unicast_readable: true,
             output: Output::default(),
+            batch: Batch::new(),
             buffer: vec![0; READ_BUFFER],
+            resolver,
+            literal_peers: peers.addrs,
+            drops: [0; 2],
             published: (u64::MAX, Time::ZERO),
-        })
+        };
+        if !driver.literal_peers.is_empty() {
+            driver.take_peers(&[]);
+        }
+        Ok(driver)
     }
 
     /// Runs until the node has left or stopped.
@@ -86,7 +118,9 @@ impl Driver {
         let mut events = Events::with_capacity(1024);
         loop {
             let now = self.started.elapsed();
-            let busy = self.group_readable || self.unicast_readable || self.has_work();
+            let busy = self.sockets.unicast.is_busy()
+                || self.sockets.group.as_ref().is_some_and(UdpLane::is_busy)
+                || self.has_work();
             let wait = if busy { Duration::ZERO } else { self.core.wake_at(now).saturating_sub(now) };
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -108,6 +142,10 @@ impl Driver {
             for (id, until) in self.shared.take_barriers() {
                 self.handle(Input::Barrier { id, until });
             }
+            if let Some((found, failures)) = self.resolver.as_ref().and_then(Resolver::take) {
+                self.core.count_failed_lookups(failures);
+                self.take_peers(&found);
+            }
             self.read_datagrams();
             self.turn_connections();
             // Changes of the tracker and deadlines, whichever woke this turn.
@@ -121,8 +159,12 @@ impl Driver {
 
     fn note(&mut self, event: &Event) {
         match event.token() {
-            GROUP => self.group_readable = true,
-            UNICAST => self.unicast_readable = true,
+            GROUP => {
+                if let Some(group) = &mut self.sockets.group {
+                    group.readable = true;
+                }
+            }
+            UNICAST => self.sockets.unicast.readable = true,
             LISTENER => self.accept(),
             WAKER => {}
             Token(token) => {
@@ -144,27 +186,42 @@ impl Driver {
         self.perform();
     }
 
+    /// Lets the core know where it may find peers: the addresses given, and what names resolve to now.
+    fn take_peers(&mut self, found: &[SocketAddr]) {
+        let mut peers = [&self.literal_peers, found].concat();
+        peers.retain(|peer| peer.is_ipv4() == self.sockets.local.is_ipv4());
+        self.handle(Input::Peers(&peers));
+    }
+
     fn read_datagrams(&mut self) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..DATAGRAMS_PER_TURN {
-            if !self.group_readable && !self.unicast_readable {
+        let mut batch = std::mem::replace(&mut self.batch, Batch::empty());
+        let mut count = 0;
+        while count < DATAGRAMS_PER_TURN {
+            // Turn about: a flood on the group does not keep a repair waiting.
+            let alone =
+                self.sockets.unicast.readable && self.sockets.unicast.receive(&mut batch) == Received::Some;
+            if alone {
+                count += self.take_batch(&batch, false);
+            }
+            let group = self.sockets.group.as_mut().filter(|group| group.readable);
+            let by_group = group.is_some_and(|group| group.receive(&mut batch) == Received::Some);
+            if by_group {
+                count += self.take_batch(&batch, true);
+            }
+            if !alone && !by_group {
                 break;
             }
-            // Turn about: a flood on the group does not keep a repair waiting.
-            if self.unicast_readable {
-                match receive(&self.sockets.unicast, &mut buffer) {
-                    Some((len, from)) => self.handle(Input::Datagram { from, bytes: &buffer[..len] }),
-                    None => self.unicast_readable = false,
-                }
-            }
-            if self.group_readable {
-                match receive(&self.sockets.group, &mut buffer) {
-                    Some((len, from)) => self.handle(Input::Datagram { from, bytes: &buffer[..len] }),
-                    None => self.group_readable = false,
-                }
-            }
         }
-        self.buffer = buffer;
+        self.batch = batch;
+    }
+
+    fn take_batch(&mut self, batch: &Batch, by_group: bool) -> usize {
+        let mut count = 0;
+        for (from, bytes) in batch.datagrams() {
+            self.handle(Input::Datagram { from, bytes, by_group });
+            count += 1;
+        }
+        count
     }
 
     fn accept(&mut self) {
@@ -231,16 +288,27 @@ impl Driver {
     /// Does what the core said.
     fn perform(&mut self) {
         self.shared.tell(&mut self.output);
-        for (target, bytes) in self.output.datagrams.drain(..) {
-            let to = match target {
-                Target::Group => self.group,
-                Target::Node(addr) => addr,
-            };
+        let datagrams = std::mem::take(&mut self.output.datagrams);
+        for run in datagrams.chunk_by(|(a, _), (b, _)| a == b) {
+            let bytes = || run.iter().map(|(_, bytes)| bytes.as_slice());
             // Whatever the reason (a full buffer, a peer that is gone), a datagram not sent is one lost.
-            if !matches!(self.sockets.unicast.send_to(&bytes, to), Ok(len) if len == bytes.len()) {
-                self.core.count_send_error();
+            let mut unsent = 0;
+            match run[0].0 {
+                Target::Node(to) => unsent += self.sockets.unicast.send(to, bytes()),
+                Target::Group => {
+                    if self.core.multicasts() {
+                        unsent += self.sockets.unicast.send(self.sockets.group_addr, bytes());
+                    }
+                    for &to in self.core.fan_out() {
+                        unsent += self.sockets.unicast.send(to, bytes());
+                    }
+                }
             }
+            self.core.count_send_errors(unsent);
         }
+        // Its room is used again.
+        self.output.datagrams = datagrams;
+        self.output.datagrams.clear();
         for (id, action) in std::mem::take(&mut self.output.streams) {
             if let StreamAction::Connect { to, first } = action {
                 self.connect(id, to, first);
@@ -278,24 +346,26 @@ impl Driver {
         }
     }
 
+    fn count_receive_trouble(&mut self) {
+        let group = self.sockets.group.as_mut();
+        let (errors_group, drops_group) =
+            group.map_or((0, 0), |group| (group.take_errors(), system::drops(&group.port.socket)));
+        let unicast = &mut self.sockets.unicast;
+        let now = [drops_group, system::drops(&unicast.port.socket)];
+        // The system's numbers begin again after 2^32.
+        let drops =
+            now.iter().zip(&self.drops).map(|(now, before)| u64::from(now.wrapping_sub(*before))).sum();
+        self.drops = now;
+        self.core.count_receive_trouble(drops, errors_group + unicast.take_errors());
+    }
+
     fn publish(&mut self) {
         let now = self.started.elapsed();
         let (version, at) = self.published;
         if version != self.core.version() || now >= at + PUBLISH_EVERY {
             self.published = (self.core.version(), now);
+            self.count_receive_trouble();
             self.shared.publish(&self.core);
         }
     }
-}
-
-/// The next datagram. Errors that belong to one datagram or one peer (a port that nobody listens on any more) are passed over.
-fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)> {
-    for _ in 0..16 {
-        match socket.recv_from(buffer) {
-            Ok(received) => return Some(received),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
-            Err(_) => {}
-        }
-    }
-    None
 }

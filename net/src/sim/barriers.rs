@@ -35,7 +35,7 @@ impl World {
         let Some(process) = self.process_mut(id) else {
             return Ok(());
         };
-        process.notices.extend(notices);
+        process.notices.extend_from_slice(notices);
         if notices.contains(&Notice::Isolated) { process.check_isolated(now) } else { Ok(()) }
     }
 

@@ -2,7 +2,7 @@
 //! say that they are there.
 
 use crate::config::Timing;
-use crate::core::{Core, Input, Limits, MemberState, Output, Security, Settings, Time};
+use crate::core::{Core, Input, Limits, MemberState, Mode, Output, Security, Settings, Time};
 use crate::wire;
 use headcount::{Incarnation, NodeId, Tracker};
 use std::net::SocketAddr;
@@ -45,6 +45,8 @@ impl Crowd {
             receive_buffer: 0,
             seed: 1,
             security: Security::clear(1),
+            mode: Mode::Multicast,
+            datagram_max: wire::DATAGRAM_MAX,
         };
         let core = Core::new(settings, &Tracker::new(), Time::ZERO);
         let mut crowd =
@@ -91,7 +93,7 @@ impl Crowd {
         other.packet += 1;
         let bytes = seal(other.node, other.session, other.packet, body);
         let from = other.from;
-        self.take(now, Input::Datagram { from, bytes: &bytes });
+        self.take(now, Input::Datagram { from, bytes: &bytes, by_group: true });
     }
 
     /// The node hears a heartbeat of one of the others, so long after the beginning, which never goes back. What was due before is done

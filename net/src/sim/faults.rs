@@ -70,7 +70,11 @@ impl World {
                 let until = self.now + time;
                 self.network.deafen(host, until);
             }
-            80..90 => {
+            80..84 => {
+                let spell = self.spell();
+                self.prune(host, spell);
+            }
+            84..90 => {
                 let count = 50 + self.rng.below(700);
                 self.operate(host, count)?;
             }
@@ -106,6 +110,14 @@ impl World {
         self.say(from, format!("is not heard by n{to} for {spell:?}"));
         let until = self.now + spell;
         self.network.block(from, to, until);
+    }
+
+    /// Multicasts do not reach a host for a while.
+    pub(crate) fn prune(&mut self, host: usize, spell: Duration) {
+        self.faults.pruned += 1;
+        self.say(host, format!("gets no multicast for {spell:?}"));
+        let until = self.now + spell;
+        self.network.prune(host, until);
     }
 
     /// These and the others do not hear each other.

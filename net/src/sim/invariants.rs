@@ -37,6 +37,7 @@ impl World {
         from: SocketAddr,
         bytes: &Arc<[u8]>,
         flipped: bool,
+        by_group: bool,
     ) -> Result<(), Breach> {
         let now = self.now;
         let Some(process) = self.process_mut(id) else {
@@ -69,7 +70,7 @@ impl World {
         } else {
             self.trace.note(now, host, Note::Datagram { bytes: Arc::clone(bytes), flipped });
         }
-        self.handle(id, Input::Datagram { from, bytes })?;
+        self.handle(id, Input::Datagram { from, bytes, by_group })?;
         let Some(process) = self.process_mut(id) else {
             return Ok(());
         };

@@ -2,7 +2,7 @@
 
 use super::Breach;
 use super::oracle::ProcessId;
-use super::process::Process;
+use super::process::{Process, static_addr};
 use super::trace::Note;
 use super::world::{CLUSTER, Event, World};
 use crate::core::{Input, Phase};
@@ -21,6 +21,10 @@ impl World {
         self.homes.push(host);
         self.hosts[host].process = Some(process);
         self.say(host, format!("starts as process {id}"));
+        let seeds: Vec<_> = self.hosts[host].build.seeds.iter().map(|&host| static_addr(host)).collect();
+        if !seeds.is_empty() {
+            return self.handle(id, Input::Peers(&seeds));
+        }
         self.plan_turn(id);
         Ok(())
     }

@@ -78,6 +78,8 @@ pub(crate) struct Network {
     blocked: Vec<Vec<Time>>,
     /// Nothing that arrives at a host before that time is kept.
     deaf: Vec<Time>,
+    /// No multicast reaches a host before that time.
+    groupless: Vec<Time>,
 }
 
 impl Network {
@@ -87,6 +89,7 @@ impl Network {
             losses: Losses::default(),
             blocked: vec![vec![Time::ZERO; hosts]; hosts],
             deaf: vec![Time::ZERO; hosts],
+            groupless: vec![Time::ZERO; hosts],
         }
     }
 
@@ -101,8 +104,18 @@ impl Network {
         self.deaf[host] = until.max(self.deaf[host]);
     }
 
+    /// A switch stops passing the group on to a host.
+    pub(crate) fn prune(&mut self, host: usize, until: Time) {
+        self.groupless[host] = until.max(self.groupless[host]);
+    }
+
+    pub(crate) fn misses_group(&self, now: Time, host: usize) -> bool {
+        now < self.groupless[host]
+    }
+
     pub(crate) fn heal(&mut self) {
-        self.blocked.iter_mut().flatten().chain(&mut self.deaf).for_each(|until| *until = Time::ZERO);
+        let hosts = self.deaf.iter_mut().chain(&mut self.groupless);
+        self.blocked.iter_mut().flatten().chain(hosts).for_each(|until| *until = Time::ZERO);
     }
 
     pub(crate) fn passes(&self, now: Time, from: usize, to: usize) -> bool {

@@ -4,7 +4,7 @@ use super::oracle::ProcessId;
 use super::streams::StreamEnds;
 use super::view::View;
 use crate::config::Timing;
-use crate::core::{Core, Limits, Notice, Settings, Time};
+use crate::core::{Core, Limits, Mode, Notice, Settings, Time};
 use headcount::replica::Replica;
 use headcount::{Filter, Incarnation, NodeId, Session, Subscription, Tracker};
 use std::collections::BTreeMap;
@@ -22,6 +22,9 @@ pub(crate) struct Build {
     pub(crate) timing: Timing,
     pub(crate) limits: Limits,
     pub(crate) sessions: usize,
+    pub(crate) mode: Mode,
+    /// In unicast mode: the hosts that it is told of.
+    pub(crate) seeds: Vec<usize>,
 }
 
 impl Build {
@@ -33,8 +36,15 @@ impl Build {
             timing: Timing::default(),
             limits: Limits::default(),
             sessions: 4,
+            mode: Mode::Multicast,
+            seeds: Vec::new(),
         }
     }
+}
+
+/// Where the others are told that a host's node is.
+pub(crate) fn static_addr(host: usize) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, u8::try_from(host + 1).unwrap_or(u8::MAX)], 9_000))
 }
 
 /// When a member was heard last, in which session.
@@ -123,13 +133,18 @@ impl Process {
             receive_buffer: 0,
             seed,
             security: crate::core::Security::clear(seed),
+            mode: build.mode,
+            datagram_max: crate::wire::DATAGRAM_MAX,
         };
         let core = Core::new(settings, &tracker, Duration::ZERO);
         Self {
             id,
             host,
             node: core.node(),
-            addr: SocketAddr::from((ip, 10_000 + number)),
+            addr: match build.mode {
+                Mode::Multicast => SocketAddr::from((ip, 10_000 + number)),
+                Mode::Unicast => static_addr(host),
+            },
             tcp_port: 20_000 + number,
             started,
             timing: build.timing,

@@ -4,7 +4,7 @@ use super::Breach;
 use super::network::Weather;
 use super::process::Build;
 use super::world::{Event, World};
-use crate::core::{Limits, Rng};
+use crate::core::{Limits, Mode, Rng};
 use crate::stats::NetStats;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +33,8 @@ pub struct Faults {
     pub one_way: u64,
     /// Times that a receive buffer was full.
     pub bursts: u64,
+    /// Times that multicasts did not reach a host.
+    pub pruned: u64,
     /// Datagram copies lost.
     pub lost: u64,
     /// Datagrams that came twice.
@@ -170,7 +172,14 @@ fn random_world(seed: u64) -> World {
         build.sessions = pick(&mut rng, &[1, 3, 6]);
         build
     });
-    let builds = builds.collect();
+    let mut builds: Vec<Build> = builds.collect();
+    // Without multicast: a full list, or one seed that all know.
+    if rng.below(4) == 0 {
+        let seeds: Vec<usize> = if rng.below(2) == 0 { (0..builds.len()).collect() } else { vec![0] };
+        for build in &mut builds {
+            (build.mode, build.seeds) = (Mode::Unicast, seeds.clone());
+        }
+    }
     let mut world = World::new(seed, builds);
     world.network.weather = Weather::random(&mut rng);
     world.streams.low_water = pick(&mut rng, &[500, 4_000, 128_000]);

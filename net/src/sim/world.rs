@@ -33,6 +33,7 @@ pub(crate) enum Event {
         from: SocketAddr,
         bytes: Arc<[u8]>,
         flipped: bool,
+        by_group: bool,
     },
     Pipe(u64, PipeEvent),
     Stream(ProcessId, StreamId, Told),
@@ -226,8 +227,8 @@ impl World {
                 }
                 self.handle(id, Input::Turn)
             }
-            Event::Datagram { from, bytes, flipped, .. } => {
-                if self.network.is_deaf(now, at) {
+            Event::Datagram { from, bytes, flipped, by_group, .. } => {
+                if self.network.is_deaf(now, at) || by_group && self.network.misses_group(now, at) {
                     self.network.losses.lost += 1;
                     if let Some(process) = self.process_mut(id) {
                         process.drops += 1;
@@ -235,7 +236,7 @@ impl World {
                     }
                     return Ok(());
                 }
-                self.on_datagram(id, from, &bytes, flipped)
+                self.on_datagram(id, from, &bytes, flipped, by_group)
             }
             Event::Stream(_, stream, told) => {
                 if !self.has_stream(id, stream) {
@@ -297,42 +298,46 @@ impl World {
     }
 
     fn send(&mut self, from: ProcessId, target: Target, bytes: Arc<[u8]>) {
-        let Some((host, addr)) = self.process(from).map(|process| (process.host, process.addr)) else {
+        let Some(process) = self.process(from) else {
             return;
         };
+        let (host, addr) = (process.host, process.addr);
+        let alone = match target {
+            Target::Group => process.core.fan_out().to_vec(),
+            Target::Node(to) => vec![to],
+        };
+        let by_group = target == Target::Group && process.core.multicasts();
         self.trace.mix(&bytes);
-        match target {
-            Target::Group => {
-                let lost_to_all = self.network.loses_to_all(&mut self.rng);
-                let receivers: Vec<_> = self.processes().map(|process| (process.id, process.host)).collect();
-                for (to, to_host) in receivers {
-                    if to == from {
-                        // Its own copy never leaves the host.
-                        self.plan(
-                            Duration::from_micros(5),
-                            Event::Datagram { to, from: addr, bytes: Arc::clone(&bytes), flipped: false },
-                        );
-                    } else if !lost_to_all {
-                        self.send_copies(host, addr, to, to_host, &bytes);
-                    }
+        if by_group {
+            let lost_to_all = self.network.loses_to_all(&mut self.rng);
+            let receivers: Vec<_> = self.processes().map(|process| (process.id, process.host)).collect();
+            for (to, to_host) in receivers {
+                if to == from {
+                    // Its own copy never leaves the host.
+                    let (from, bytes) = (addr, Arc::clone(&bytes));
+                    self.plan(
+                        Duration::from_micros(5),
+                        Event::Datagram { to, from, bytes, flipped: false, by_group },
+                    );
+                } else if !lost_to_all {
+                    self.send_copies((host, addr), (to, to_host), &bytes, by_group);
                 }
             }
-            Target::Node(to) => {
-                let found = self.processes().find(|process| process.addr == to);
-                if let Some((to, to_host)) = found.map(|process| (process.id, process.host)) {
-                    self.send_copies(host, addr, to, to_host, &bytes);
-                }
+        }
+        for to in alone {
+            let found = self.processes().find(|process| process.addr == to);
+            if let Some(to) = found.map(|process| (process.id, process.host)) {
+                self.send_copies((host, addr), to, &bytes, false);
             }
         }
     }
 
     fn send_copies(
         &mut self,
-        host: usize,
-        from: SocketAddr,
-        to: ProcessId,
-        to_host: usize,
+        (host, from): (usize, SocketAddr),
+        (to, to_host): (ProcessId, usize),
         bytes: &Arc<[u8]>,
+        by_group: bool,
     ) {
         for copy in self.network.copies(&mut self.rng, self.now, host, to_host) {
             let mut bytes = Arc::clone(bytes);
@@ -343,7 +348,7 @@ impl World {
                 bytes = turned.into();
             }
             let flipped = copy.flip.is_some();
-            self.plan(copy.after, Event::Datagram { to, from, bytes, flipped });
+            self.plan(copy.after, Event::Datagram { to, from, bytes, flipped, by_group });
         }
     }
 }

@@ -11,7 +11,7 @@ pub(crate) const NAME_LEN_MAX: usize = 64;
 /// Who the sender is, and what it knows of the node it asks about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hello<'a> {
-    /// [`Hello::REPLY_WANTED`] and [`Hello::JOINING`]; other bits are a later version's and are kept.
+    /// [`Hello::REPLY_WANTED`], [`Hello::JOINING`] and [`Hello::COPIES_WANTED`]; other bits are a later version's and are kept.
     pub(crate) flags: u8,
     pub(crate) incarnation: u64,
     /// 0 = everybody.
@@ -96,6 +96,8 @@ impl<'a> Hello<'a> {
     pub(crate) const REPLY_WANTED: u8 = 1;
     /// The sender has no incarnation yet.
     pub(crate) const JOINING: u8 = 2;
+    /// No multicast reaches the sender: it wants a copy of each for itself, for a while.
+    pub(crate) const COPIES_WANTED: u8 = 4;
 
     /// A name over the limit is cut at a character: a Hello with half a name introduces the node, one that
     /// every receiver refuses does not.

@@ -166,7 +166,6 @@ impl DeltaWriter {
         Some((open.lane, open.lo, open.clock))
     }
 
-    #[cfg(test)]
     /// The finished frames.
     pub(crate) fn body(&self) -> &[u8] {
         &self.body

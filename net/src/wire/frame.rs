@@ -6,6 +6,7 @@ use super::WireError;
 use super::control::{Heartbeat, Hello, IncReject, Leave, Nak, SnapshotOffer};
 use super::delta::DeltaFrame;
 use super::heard::Heard;
+use super::peers::Peers;
 use super::proof::{Challenge, Proof};
 use super::varint::{Reader, put_varint, varint_len};
 
@@ -21,6 +22,7 @@ pub(super) const INC_REJECT: u8 = 7;
 pub(super) const CHALLENGE: u8 = 8;
 pub(super) const PROOF: u8 = 9;
 pub(super) const HEARD: u8 = 10;
+pub(super) const PEERS: u8 = 11;
 
 /// One frame, of a type that this version knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +37,7 @@ pub(crate) enum Frame<'a> {
     Challenge(Challenge),
     Proof(Proof),
     Heard(Heard),
+    Peers(Peers),
 }
 
 /// The frames of an opened datagram's body. Ends after the first error.
@@ -62,7 +65,7 @@ fn walk(body: &[u8]) -> Result<(), WireError> {
     while !reader.is_empty() {
         let kind = reader.u8()?;
         reader.bytes()?;
-        if kind & CRITICAL != 0 && !(HELLO..=HEARD).contains(&(kind & !CRITICAL)) {
+        if kind & CRITICAL != 0 && !(HELLO..=PEERS).contains(&(kind & !CRITICAL)) {
             return Err(WireError::CriticalFrame);
         }
     }
@@ -84,6 +87,7 @@ fn next_known<'a>(reader: &mut Reader<'a>) -> Result<Option<Frame<'a>>, WireErro
             CHALLENGE => Frame::Challenge(Challenge::decode(body)?),
             PROOF => Frame::Proof(Proof::decode(body)?),
             HEARD => Frame::Heard(Heard::decode(body)?),
+            PEERS => Frame::Peers(Peers::decode(body)?),
             _ => continue,
         }));
     }
@@ -121,6 +125,7 @@ impl Frame<'_> {
             Self::Challenge(frame) => frame.put(out),
             Self::Proof(frame) => frame.put(out),
             Self::Heard(frame) => frame.put(out),
+            Self::Peers(frame) => frame.put(out),
         }
     }
 }
@@ -134,9 +139,14 @@ pub(super) mod tests {
     use crate::wire::control::tests::{HELLO_TO_ALL, any_control};
     use crate::wire::delta::Op;
     use crate::wire::delta::tests::any_delta;
+    use crate::wire::peers::tests::any_peers;
 
     fn any_frame() -> impl Strategy<Value = Frame<'static>> {
-        prop_oneof![3 => any_control(), 1 => any_delta().prop_map(Frame::Delta)]
+        prop_oneof![
+            3 => any_control(),
+            1 => any_delta().prop_map(Frame::Delta),
+            1 => any_peers().prop_map(Frame::Peers),
+        ]
     }
 
     pub(in super::super) fn put_all(all: &[Frame<'_>]) -> Vec<u8> {
@@ -222,7 +232,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=HEARD) {
+        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=PEERS) {
             let _ = frames(&body).count();
             let mut framed = Vec::new();
             put_frame(&mut framed, kind, |out| out.extend_from_slice(&body));

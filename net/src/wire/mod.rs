@@ -11,7 +11,7 @@
 //!
 //! # Datagram
 //!
-//! At most [`DATAGRAM_MAX`] bytes: header, frames, trailer.
+//! At most [`DATAGRAM_MAX`] bytes by default: header, frames, trailer.
 //!
 //! | at | size | field |
 //! |---:|---:|---|
@@ -45,6 +45,7 @@
 //! | 8 | Challenge | target session `u64`, cookie 16 B |
 //! | 9 | Proof | cookie 16 B |
 //! | 10 | Heard | flags `u8`, reports `[session u32, age u8, covered v]` |
+//! | 11 | Peers | addresses `[family u8 = 4 or 6, ip 4 or 16 B, port u16]` |
 //!
 //! # Operations of a Delta
 //!
@@ -95,6 +96,7 @@ mod dictionary;
 mod frame;
 mod heard;
 mod message_buffer;
+mod peers;
 mod proof;
 mod record;
 mod seal;
@@ -109,6 +111,7 @@ pub(crate) use delta_writer::DeltaWriter;
 pub(crate) use frame::{Frame, frames};
 pub(crate) use heard::{Heard, Report};
 pub(crate) use message_buffer::MessageBuffer;
+pub(crate) use peers::{Peers, can_be_told};
 pub(crate) use proof::{Challenge, Proof};
 pub(crate) use record::{Preamble, RecordBuffer, put_records};
 pub(crate) use seal::{

@@ -1,5 +1,7 @@
 //! What the tests of this folder share.
 
+#![allow(dead_code)] // Each test program uses its part.
+
 use headcount::Tracker;
 use headcount_net::{Cluster, Config, Interface};
 use std::net::SocketAddr;

@@ -5,12 +5,12 @@ use crate::number::within;
 use headcount::{Config, ConfigError, Tracker};
 use headcount_net::{Cluster, ConfigError as NetConfigError, Interface, JoinError, StopReason};
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 /// Limits of the wire format.
 const NAME_LEN_MAX: usize = 64;
 
-/// Run one node: it joins a cluster over UDP multicast and serves clients over TCP
+/// Run one node: it joins a cluster over UDP, by multicast or from peer to peer, and serves clients over TCP
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
@@ -30,7 +30,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "IP:PORT", default_value = "239.255.70.70:7070", value_parser = group_addr)]
     pub(crate) group: SocketAddr,
 
-    /// An IPv4 address of this machine, or lo: then nothing leaves it
+    /// Where another node may be found, for networks without multicast; may be given again. It need not name all
+    #[arg(long = "peer", value_name = "HOST:PORT")]
+    pub(crate) peers: Vec<String>,
+
+    /// Where other nodes reach this one without multicast; those that others name as --peer need it
+    #[arg(long, value_name = "IP:PORT", value_parser = bind_addr)]
+    pub(crate) bind: Option<SocketAddr>,
+
+    /// An IPv4 address of this machine, or lo: then nothing leaves it; for an IPv6 group, an interface's number
     #[arg(long, value_name = "lo|IP", default_value = "lo", value_parser = interface)]
     pub(crate) interface: Interface,
 
@@ -86,12 +94,15 @@ pub(crate) fn join(args: &Args, tracker: &Tracker) -> Result<Cluster, Error> {
     if let Interface::V4(ip) = args.interface {
         check_interface(ip)?;
     }
-    headcount_net::Config::new(args.cluster.clone())
+    let mut config = headcount_net::Config::new(args.cluster.clone())
         .node(args.name.clone())
         .multicast(args.group, args.interface)
-        .insecure(args.insecure)
-        .join(tracker)
-        .map_err(|error| refused(args, error))
+        .peers(args.peers.iter().cloned())
+        .insecure(args.insecure);
+    if let Some(bind) = args.bind {
+        config = config.bind(bind);
+    }
+    config.join(tracker).map_err(|error| refused(args, error))
 }
 
 /// That this machine has the address: what the system says of a multicast socket without it names nothing.
@@ -111,7 +122,7 @@ fn check_interface(ip: Ipv4Addr) -> Result<(), Error> {
 fn refused(args: &Args, error: JoinError) -> Error {
     match error {
         JoinError::Config(NetConfigError::Insecure { interface }) => Error::option(
-            "--interface",
+            if args.bind.is_some() { "--bind" } else { "--interface" },
             interface,
             "nothing is encrypted yet, so everybody on that network could read and forge; add --insecure to allow that, \
              or use lo",
@@ -123,11 +134,18 @@ fn refused(args: &Args, error: JoinError) -> Error {
             Error::option("--name", &args.name, error.to_string())
         }
         JoinError::Config(NetConfigError::Group { group, why }) => Error::option("--group", group, why),
+        JoinError::Config(NetConfigError::Peer { peer, why }) => Error::option("--peer", peer, why),
+        JoinError::Config(NetConfigError::Bind { addr, why }) => Error::option("--bind", addr, why),
         JoinError::Stopped(StopReason::DuplicateNode { .. }) => {
             Error::option("--name", &args.name, error.to_string())
         }
         other => {
-            Error::Cluster(format!("cannot join cluster {} through {}: {other}", args.cluster, args.group))
+            let through = match args.bind {
+                Some(bind) => bind.to_string(),
+                None if args.peers.is_empty() => args.group.to_string(),
+                None => args.peers.join(", "),
+            };
+            Error::Cluster(format!("cannot join cluster {} through {through}: {other}", args.cluster))
         }
     }
 }
@@ -153,10 +171,7 @@ fn listen_addr(text: &str) -> Result<SocketAddr, String> {
 fn group_addr(text: &str) -> Result<SocketAddr, String> {
     let group: SocketAddr =
         text.parse().map_err(|_| "not an address; write IP:PORT, such as 239.255.70.70:7070".to_owned())?;
-    let IpAddr::V4(ip) = group.ip() else {
-        return Err("not an IPv4 address; use a group such as 239.255.70.70:7070".into());
-    };
-    if !ip.is_multicast() {
+    if !group.ip().is_multicast() {
         return Err(
             "not a multicast address; use one within 239.255.0.0/16, such as 239.255.70.70:7070".into()
         );
@@ -167,9 +182,16 @@ fn group_addr(text: &str) -> Result<SocketAddr, String> {
     Ok(group)
 }
 
+fn bind_addr(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "not an address; write IP:PORT, such as 10.0.0.1:7071".into())
+}
+
 fn interface(text: &str) -> Result<Interface, String> {
     if matches!(text, "lo" | "loopback") {
         return Ok(Interface::Loopback);
+    }
+    if let Ok(index) = text.parse() {
+        return Ok(Interface::V6(index));
     }
     let ip: Ipv4Addr = text
         .parse()
@@ -182,11 +204,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_group_must_be_ipv4_multicast_with_a_port() {
-        assert!(group_addr("239.255.70.70:7070").is_ok());
+    fn a_group_must_be_multicast_with_a_port() {
+        assert!(group_addr("239.255.70.70:7070").is_ok() && group_addr("[ff15::1]:7070").is_ok());
         for (bad, part) in [
             ("239.255.70.70", "not an address"),
-            ("[ff15::1]:7070", "not an IPv4"),
+            ("[2001:db8::1]:7070", "not a multicast"),
             ("192.0.2.1:7070", "not a multicast"),
             ("239.255.70.70:0", "needs a port"),
         ] {
@@ -195,7 +217,8 @@ mod tests {
     }
 
     #[test]
-    fn an_interface_is_lo_or_an_ipv4_address() {
+    fn an_interface_is_lo_or_an_ipv4_address_or_a_number() {
+        assert!(matches!(interface("2"), Ok(Interface::V6(2))));
         assert!(matches!(interface("lo"), Ok(Interface::Loopback)));
         assert!(matches!(interface("127.0.0.1"), Ok(Interface::Loopback)));
         assert!(matches!(interface("192.0.2.7"), Ok(Interface::V4(_))));

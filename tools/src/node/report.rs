@@ -54,6 +54,17 @@ pub(crate) fn stats(host: &Host, out: &mut Vec<u8>) {
     for (name, value) in host.cluster.stats().iter() {
         line("net", name, value);
     }
+    let network = host.cluster.network();
+    let fallback_ms =
+        network.fallback.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
+    for (name, value) in [
+        ("multicast", u64::from(network.multicast)),
+        ("multicast_lost_ms", fallback_ms),
+        ("copies", network.copies as u64),
+        ("receive_buffer_asked", network.receive_buffer_asked),
+    ] {
+        line("network", name, value);
+    }
     end(out, count);
 }
 

@@ -3,6 +3,7 @@
 mod failures;
 mod liveness;
 mod membership;
+mod modes;
 mod random;
 mod replication;
 mod stage;
