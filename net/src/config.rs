@@ -364,7 +364,7 @@ impl Config {
             if ip.is_multicast() {
                 return Err(ConfigError::Bind { addr: self.bind_addr(), why: "it is a multicast address" });
             }
-            if !ip.is_loopback() && !self.insecure {
+            if !ip.is_loopback() && self.keys.is_none() && !self.insecure {
                 return Err(ConfigError::Insecure { interface: ip.to_string() });
             }
             return Ok(());
@@ -373,7 +373,7 @@ impl Config {
         if let Some(why) = self.why_no_group() {
             return Err(ConfigError::Group { group, why });
         }
-        if !self.interface.is_loopback() && !self.insecure {
+        if !self.interface.is_loopback() && self.keys.is_none() && !self.insecure {
             return Err(ConfigError::Insecure { interface: self.interface.to_string() });
         }
         Ok(())

@@ -115,9 +115,9 @@ fn an_isolated_node_blames_itself_up_to_the_limit() {
     let seen = [stage.track(1, "room", "alice", "")];
     stage.run(MS(50));
     stage.world.split(&[0], MS(5_500));
-    stage.run(MS(450));
+    stage.run(MS(350));
     assert_eq!(stage.at(0).core.stale_since(), None);
-    stage.run(MS(300));
+    stage.run(MS(400));
     let since = stage.at(0).core.stale_since().expect("all fell silent at once");
     let age = stage.world.now - stage.at(0).started - since;
     assert!((MS(600)..MS(900)).contains(&age), "{age:?}");
