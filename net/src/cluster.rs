@@ -124,12 +124,16 @@ impl Shared {
         let _ = self.waker.wake();
     }
 
-    pub(crate) fn tell(&self, notice: Notice) {
+    /// Passes on what there is to say to the application.
+    pub(crate) fn tell(&self, notices: &mut Vec<Notice>) {
+        if notices.is_empty() {
+            return;
+        }
         let mut view = self.view.lock();
-        if view.notices.len() == NOTICES_MAX {
+        view.notices.append(&mut notices.drain(..).collect());
+        while view.notices.len() > NOTICES_MAX {
             view.notices.pop_front();
         }
-        view.notices.push_back(notice);
         drop(view);
         self.changed.notify_all();
     }
@@ -139,15 +143,15 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn wait_until<T>(&self, timeout: Duration, mut found: impl FnMut(&View) -> Option<T>) -> Option<T> {
+    fn wait_until<T>(&self, timeout: Duration, mut found: impl FnMut(&mut View) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + timeout.min(Duration::from_secs(86_400));
         let mut view = self.view.lock();
         loop {
-            if let Some(found) = found(&view) {
+            if let Some(found) = found(&mut view) {
                 return Some(found);
             }
             if self.changed.wait_until(&mut view, deadline).timed_out() {
-                return found(&view);
+                return found(&mut view);
             }
         }
     }
@@ -205,7 +209,7 @@ impl Cluster {
         };
         let (local, granted, asked) = (sockets.local, sockets.receive_buffer, config.receive_buffer as u64);
         if granted < asked {
-            shared.tell(Notice::SmallReceiveBuffer { asked, granted });
+            shared.tell(&mut vec![Notice::SmallReceiveBuffer { asked, granted }]);
         }
         let peers = config.peer_names();
         let core = Core::new(settings, tracker, Duration::ZERO);
@@ -306,17 +310,22 @@ impl Cluster {
         }
     }
 
-    /// What the application, or who runs it, should know about the network, oldest first: each notice is given once.
+    /// Waits for what this node has to say of its own situation, in order. Each notice is given once, to whoever waits first, and
+    /// the oldest are dropped if nobody does. `None`: there was none in time, or the node is no longer a member.
     #[must_use]
-    pub fn notices(&self) -> Vec<Notice> {
-        self.inner.shared.view.lock().notices.drain(..).collect()
+    pub fn wait_notice(&self, timeout: Duration) -> Option<Notice> {
+        let next = |view: &mut View| match view.notices.pop_front() {
+            Some(notice) => Some(Some(notice)),
+            None => (view.status != Some(Status::Running)).then_some(None),
+        };
+        self.inner.shared.wait_until(timeout, next).flatten()
     }
 
     /// Waits until this node has everything that every node that it hears is known to have said. True at once if it is alone.
     /// False if that did not come in time, or the node is no longer a member.
     #[must_use]
     pub fn wait_synced(&self, timeout: Duration) -> bool {
-        let synced = |view: &View| {
+        let synced = |view: &mut View| {
             if view.status != Some(Status::Running) {
                 return Some(false);
             }
@@ -337,7 +346,8 @@ impl Inner {
     fn leave(&self) {
         self.shared.leave.store(true, Ordering::Relaxed);
         let _ = self.shared.waker.wake();
-        let gone = |view: &View| matches!(view.status, Some(Status::Left | Status::Stopped(_))).then_some(());
+        let gone =
+            |view: &mut View| matches!(view.status, Some(Status::Left | Status::Stopped(_))).then_some(());
         let gone = self.shared.wait_until(LEAVE_MAX, gone);
         let thread = self.thread.lock().take();
         if let Some(thread) = thread.filter(|_| gone.is_some()) {

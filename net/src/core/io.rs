@@ -80,8 +80,8 @@ pub(crate) enum StreamAction {
     Abort,
 }
 
-/// Something that the application should know about its network: how it got there is in the logs of switches.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What the application is told of this node's own situation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Notice {
     /// No member is heard by the multicast group any more, but members answer by unicast: a switch that snoops IGMP with no

@@ -301,9 +301,7 @@ impl Driver {
         // Its room is used again.
         self.output.datagrams = datagrams;
         self.output.datagrams.clear();
-        for notice in self.output.notices.drain(..) {
-            self.shared.tell(notice);
-        }
+        self.shared.tell(&mut self.output.notices);
         for (id, action) in std::mem::take(&mut self.output.streams) {
             if let StreamAction::Connect { to, first } = action {
                 self.connect(id, to, first);
