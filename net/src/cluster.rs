@@ -379,12 +379,6 @@ impl Cluster {
         }
     }
 
-    /// What the application, or who runs it, should know about the network, oldest first: each notice is given once.
-    #[must_use]
-    pub fn notices(&self) -> Vec<Notice> {
-        self.inner.shared.view.lock().notices.drain(..).collect()
-    }
-
     /// Waits until this node has everything that every node that it hears is known to have said. True at once if it is alone.
     /// False if that did not come in time, or the node is no longer a member.
     #[must_use]

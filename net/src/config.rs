@@ -251,7 +251,7 @@ impl Config {
     }
 
     /// The receive buffer to ask the system for, in bytes, for each of up to two sockets. Default 8 MiB; 2 KiB to 1 GiB. If less is
-    /// granted (`net.core.rmem_max` on Linux), [`Cluster::notices`] says so once.
+    /// granted (`net.core.rmem_max` on Linux), [`Cluster::wait_notice`] says so once.
     #[must_use]
     pub fn receive_buffer(mut self, bytes: usize) -> Self {
         self.receive_buffer = bytes;

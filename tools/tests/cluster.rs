@@ -179,3 +179,24 @@ fn of_two_nodes_with_one_name_one_stops_and_says_why() {
     );
     assert_eq!(Person::of(&first).ok("PING"), "pong");
 }
+
+#[test]
+fn nodes_that_are_told_of_a_peer_need_no_multicast() {
+    let site = Site::new();
+    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let addr = port.local_addr().unwrap().to_string();
+    drop(port);
+    let start = |name: &str, options: &[&str]| {
+        let mut command = site.command(name);
+        command.options.extend(options.iter().map(|&option| option.into()));
+        command.start().unwrap().ready(&patience()).unwrap()
+    };
+    let web1 = start("web-1", &["--bind", &addr]);
+    let web2 = start("web-2", &["--peer", &addr, "--peer", "nobody.invalid:7071"]);
+    let (mut alice, mut bob) = (Person::of(&web1), Person::of(&web2));
+    meet(&mut alice, &mut bob);
+    let joined = alice.ok("JOIN room:1 alice");
+    bob.until_ok("COUNT room:1", "1");
+    assert!(bob.lines("LIST room:1")[0].contains(&joined));
+    assert_eq!((bob.stat("network.multicast"), bob.stat("network.copies")), (0, 1));
+}

@@ -43,6 +43,9 @@ fn bad_values_are_refused_with_status_2() {
             "error: --interface 203.0.113.9: no interface of this machine has this address; `ip -4 addr` lists them, and \
              lo always works",
         ),
+        (["--peer", "web-2"], "error: --peer web-2: write host:port"),
+        (["--peer", "web-2:0"], "error: --peer web-2:0: its port is not a number from 1 to 65535"),
+        (["--bind", "239.255.1.1:7071"], "error: --bind 239.255.1.1:7071: it is a multicast address"),
         (["--shards", "48"], "error: --shards 48: it must be a power of two: 16, 32, 64 ..."),
         (
             ["--shards", "many"],

@@ -197,17 +197,6 @@ impl Core {
         }
     }
 
-    /// Introduces two processes of one name to each other: the one that was heard at another address until now.
-    pub(super) fn introduce_namesakes(&mut self, earlier: SocketAddr, later: SocketAddr, out: &mut Output) {
-        if self.multicasts() || earlier == later || !wire::can_be_told(&later) {
-            return;
-        }
-        let mut body = Vec::new();
-        self.put_hello(NodeId(0), false, &mut body);
-        wire::Peers { addrs: vec![later] }.put(&mut body);
-        self.send(Target::Node(earlier), &body, out);
-    }
-
     /// Makes the list of those who get what is for everybody, if who is there has changed.
     pub(super) fn refresh_fan_out(&mut self, now: Time) {
         let copies_end = self.fallback.copies_end;

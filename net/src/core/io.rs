@@ -87,8 +87,8 @@ pub(crate) enum StreamAction {
     Abort,
 }
 
-/// Something that the application should know about this node's situation.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// What the application is told of this node's own situation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Notice {
     /// Most of the other nodes fell silent at once: the fault is likely this node's own or its network's. What is shown of them is as

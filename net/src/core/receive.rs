@@ -213,12 +213,6 @@ impl Core {
                 None
             }
             Ok(_) => {
-                let suspect_after = self.settings.timing.suspect_after;
-                let earlier =
-                    self.members.get(&sender.node).filter(|member| now < member.heard + suspect_after);
-                if let Some(earlier) = earlier.map(|member| member.addr) {
-                    self.introduce_namesakes(earlier, sender.addr, out);
-                }
                 self.take_member(sender.node, out);
                 let member = Member {
                     node: sender.node,

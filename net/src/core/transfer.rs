@@ -6,7 +6,6 @@ use super::member::MemberState;
 use crate::wire::{self, Message, MessageBuffer};
 use headcount::replica::{ApplyError, LaneCondition};
 use headcount::{Incarnation, NodeId};
-use std::net::SocketAddr;
 use std::time::Duration;
 
 /// A stream that brings nothing for so long is given up.
@@ -125,7 +124,9 @@ impl Core {
             deadline: now + STALL,
         };
         self.fetches.insert(id, fetch);
-        let to = SocketAddr::new(member.addr.ip(), member.tcp_port);
+        // An address of one link alone (fe80::/10) needs the rest of it as well.
+        let mut to = member.addr;
+        to.set_port(member.tcp_port);
         out.streams.push((id, StreamAction::Connect { to, first }));
     }
 

@@ -204,11 +204,14 @@ mod tests {
     use std::cell::RefCell;
     use std::collections::VecDeque;
 
+    /// Lengths and strides that a call brings, or an error.
+    type Call = Result<Vec<(usize, usize)>, i32>;
+
     /// A port that does what a script says, and then takes everything and has nothing.
     #[derive(Default)]
     struct Script {
         sends: RefCell<VecDeque<i32>>,
-        receives: RefCell<VecDeque<Result<Vec<(usize, usize)>, i32>>>,
+        receives: RefCell<VecDeque<Call>>,
         sent: RefCell<Vec<(usize, Option<usize>)>>,
     }
 

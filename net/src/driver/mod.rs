@@ -357,6 +357,10 @@ impl Driver {
             now.iter().zip(&self.drops).map(|(now, before)| u64::from(now.wrapping_sub(*before))).sum();
         self.drops = now;
         self.core.count_receive_trouble(drops, errors_group + unicast.take_errors());
+        if drops > 0 {
+            let total = self.core.stats().receive_drops;
+            self.handle(Input::Drops { total });
+        }
     }
 
     fn publish(&mut self) {

@@ -33,11 +33,9 @@ fn a_node_that_multicast_does_not_reach_falls_back_to_unicast_and_says_so() {
     let (a, cluster_a) = join("a", false);
     let (b, cluster_b) = join("b", false);
     let (c, cluster_c) = join("c", true);
-    let mut notices = Vec::new();
-    eventually("c says that multicast is lost", || {
-        notices.extend(cluster_c.notices());
-        notices.contains(&Notice::MulticastLost)
-    });
+    let lost = std::iter::from_fn(|| cluster_c.wait_notice(PATIENCE))
+        .find(|&notice| notice == Notice::MulticastLost);
+    assert!(lost.is_some(), "c says that multicast is lost");
     eventually("its status says so", || cluster_c.network().fallback.is_some());
     assert_eq!(cluster_c.stats().fallbacks, 1);
     eventually("the others send it copies", || {

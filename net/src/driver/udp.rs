@@ -34,33 +34,32 @@ fn during<T>(what: impl FnOnce() -> String, result: io::Result<T>) -> Result<T, 
 impl Sockets {
     pub(crate) fn open(config: &Config) -> Result<Self, JoinError> {
         let from = config.bind_addr();
+        let (interface, hops) = (config.interface, config.multicast_hops());
+        let on = || format!("multicast group {} on interface {interface}", config.group);
         let mut group_addr = config.group;
         let mut receive_buffer = u64::MAX;
         let mut group = None;
-        let unicast = during(|| "opening a UDP socket".into(), udp(from))?;
-        during(|| format!("binding UDP {from}"), unicast.bind(&from.into()))?;
+        let mut index = 0;
         if !config.is_unicast() {
-            let (interface, hops) = (config.interface, config.multicast_hops());
-            let on = || format!("multicast group {} on interface {interface}", config.group);
-            let index = during(on, index_of(interface))?;
+            index = during(on, index_of(interface))?;
             if let SocketAddr::V6(v6) = config.group {
                 group_addr = SocketAddrV6::new(*v6.ip(), v6.port(), 0, index).into();
             }
+            let socket = during(|| "opening a UDP socket".into(), udp(group_addr))?;
+            during(|| format!("listening on {}", on()), listen_to(&socket, interface, index, group_addr))?;
+            receive_buffer = ask_for_receive_buffer(&socket, config.receive_buffer);
+            let port = during(|| "preparing a UDP socket".into(), UdpPort::new(socket.into()))?;
+            group = Some(UdpLane::new(port));
+        }
+        #[cfg(test)]
+        if config.deaf_to_group {
+            group = None;
+        }
+
+        let unicast = during(|| "opening a UDP socket".into(), udp(from))?;
+        during(|| format!("binding UDP {from}"), unicast.bind(&from.into()))?;
+        if !config.is_unicast() {
             during(|| format!("sending to {}", on()), send_by(&unicast, interface, index, group_addr, hops))?;
-            #[cfg(test)]
-            let deaf = config.deaf_to_group;
-            #[cfg(not(test))]
-            let deaf = false;
-            if !deaf {
-                let socket = during(|| "opening a UDP socket".into(), udp(group_addr))?;
-                during(
-                    || format!("listening on {}", on()),
-                    listen_to(&socket, interface, index, group_addr),
-                )?;
-                receive_buffer = ask_for_receive_buffer(&socket, config.receive_buffer);
-                let port = during(|| "preparing a UDP socket".into(), UdpPort::new(socket.into()))?;
-                group = Some(UdpLane::new(port));
-            }
         }
         receive_buffer = receive_buffer.min(ask_for_receive_buffer(&unicast, config.receive_buffer));
         // What the system does not grant shows as send errors in the statistics.
