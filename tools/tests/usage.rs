@@ -71,7 +71,7 @@ fn an_address_of_the_network_needs_to_be_allowed() {
         return;
     }
     let (message, status) = refused(&["--interface", &ip]);
-    assert!(message.starts_with(&format!("error: --interface {ip}: nothing is encrypted yet")), "{message}");
+    assert!(message.starts_with(&format!("error: --interface {ip}: without a key everybody")), "{message}");
     assert!(message.contains("add --insecure"), "{message}");
     assert_eq!(status, Some(2));
 }
