@@ -116,6 +116,8 @@ fn help_tells_everything_that_a_newcomer_needs() {
         "--group",
         "--interface",
         "--insecure",
+        "--key-file",
+        "HEADCOUNT_KEY",
         "--shards",
         "nc 127.0.0.1",
     ] {
