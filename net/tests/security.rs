@@ -121,8 +121,7 @@ fn r17_without_the_key_nothing_is_heard_or_changed_and_each_try_is_counted_under
     let before = (seen(&a, &cluster_a), others(&cluster_a.stats(), &["no_key", "auth_failed"]));
 
     // No key: a node of the same cluster that speaks in clear.
-    let clear = Tracker::new();
-    let cluster = config(group, "clear").join(&clear).unwrap();
+    let (clear, cluster) = common::join(group, "clear");
     eventually("what is in clear is counted", || cluster_a.stats().no_key > 3);
     assert!(cluster.members().is_empty() && clear.is_empty());
     assert!(cluster.stats().no_key > 0, "and the other way round");
@@ -361,8 +360,7 @@ fn keys_are_rotated_while_three_nodes_work() {
 
 #[test]
 fn keys_cannot_be_changed_where_there_are_none() {
-    let tracker = Tracker::new();
-    let cluster = config(group(), "a").join(&tracker).unwrap();
+    let (_tracker, cluster) = common::join(group(), "a");
     assert!(matches!(cluster.install_keys(fresh(1)), Err(KeyError::NoKeys)));
     cluster.leave();
     assert!(matches!(cluster.install_keys(fresh(1)), Err(KeyError::Left)));

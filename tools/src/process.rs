@@ -4,6 +4,7 @@
 //! node sees the end of its standard input (it runs with `--exit-with-stdin`) and leaves on its own.
 
 use crate::limit::{LOOK_AGAIN, Limit, Stopped};
+use headcount_net::KeyText;
 use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader};
@@ -17,6 +18,9 @@ use std::time::Duration;
 
 /// Lines of standard error kept for a message about a process that failed.
 const SAID_MAX: usize = 64;
+
+/// The environment variable that `headcount node` takes the cluster's keys from, if it is given no file.
+pub const KEY_VARIABLE: &str = "HEADCOUNT_KEY";
 
 /// What a node says on standard output, in one line, when it serves: with `--json` as an object of these fields.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -52,6 +56,9 @@ pub struct NodeCommand {
     pub listen: SocketAddr,
     /// Further options.
     pub options: Vec<String>,
+    /// The cluster's key, for [`KEY_VARIABLE`]: a command line is for everybody to see, this is not. Without it the node has the
+    /// environment of whoever starts it.
+    pub key: Option<KeyText>,
 }
 
 /// Why a node does not run.
@@ -120,6 +127,7 @@ impl NodeCommand {
             group,
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
             options: Vec::new(),
+            key: None,
         }
     }
 
@@ -135,6 +143,7 @@ impl NodeCommand {
             .args(["--group", &self.group.to_string(), "--listen", &self.listen.to_string()])
             .args(["--json", "--exit-with-stdin"])
             .args(&self.options)
+            .envs(self.key.as_ref().map(|key| (KEY_VARIABLE, key.expose())))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());

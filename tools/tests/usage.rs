@@ -74,8 +74,29 @@ fn an_address_of_the_network_needs_to_be_allowed() {
         return;
     }
     let (message, status) = refused(&["--interface", &ip]);
-    assert!(message.starts_with(&format!("error: --interface {ip}: nothing is encrypted yet")), "{message}");
+    assert!(message.starts_with(&format!("error: --interface {ip}: without a key everybody")), "{message}");
     assert!(message.contains("add --insecure"), "{message}");
+    assert_eq!(status, Some(2));
+}
+
+#[cfg(unix)]
+#[test]
+fn keys_come_from_a_file_that_nobody_else_can_read_or_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let path = std::env::temp_dir().join(format!("headcount-usage-{}.key", std::process::id()));
+    std::fs::write(&path, format!("1:{}\n", "5e".repeat(32))).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let named = path.display().to_string();
+    let (message, status) = refused(&["--key-file", &named]);
+    std::fs::remove_file(&path).unwrap();
+    assert!(
+        message.starts_with(&format!("error: --key-file {named}: ")) && message.contains("0644"),
+        "{message}"
+    );
+    assert!(!message.contains("5e5e"), "{message}");
+    assert_eq!(status, Some(2));
+    let (message, status) = refused(&["--key-file", &named]);
+    assert!(message.contains("key_file") && message.contains("No such file"), "{message}");
     assert_eq!(status, Some(2));
 }
 
@@ -119,6 +140,8 @@ fn help_tells_everything_that_a_newcomer_needs() {
         "--group",
         "--interface",
         "--insecure",
+        "--key-file",
+        "HEADCOUNT_KEY",
         "--shards",
         "nc 127.0.0.1",
     ] {

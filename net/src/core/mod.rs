@@ -21,6 +21,8 @@ mod repair;
 mod ring;
 mod rng;
 mod sealed_stream;
+#[cfg(test)]
+mod security_tests;
 mod send;
 mod serve;
 mod stranger;
@@ -381,6 +383,9 @@ impl Core {
     }
 
     fn remember_goodbye(&mut self, node: NodeId, incarnation: Incarnation) {
+        if self.farewells.iter().any(|&(left, life)| left == node && life >= incarnation) {
+            return;
+        }
         self.farewells.retain(|&(left, _)| left != node);
         if self.farewells.len() == FAREWELLS_MAX {
             self.farewells.pop_front();

@@ -18,7 +18,15 @@ enum State {
     /// Somebody has connected, and is to say his preamble.
     Giving,
     /// Both preambles are said.
-    Open { seal: SenderKey, sealed: u64, open: SenderKey },
+    Open(Box<Open>),
+}
+
+/// An open stream: its keys, and how many records this node has sealed.
+#[derive(Debug)]
+struct Open {
+    seal: SenderKey,
+    sealed: u64,
+    open: SenderKey,
 }
 
 /// See the module's documentation.
@@ -80,15 +88,15 @@ impl Core {
         stream: &mut SealedStream,
         out: &mut Output,
     ) -> Result<(), WireError> {
-        if !matches!(stream.state, State::Open { .. }) {
+        if !matches!(stream.state, State::Open(_)) {
             let Some(preamble) = stream.buffer.preamble() else {
                 return Ok(());
             };
             let state = std::mem::replace(&mut stream.state, State::Giving);
             stream.state = self.shake_hands(id, state, &preamble?, out)?;
         }
-        if let State::Open { open, .. } = &stream.state {
-            while let Some(content) = stream.buffer.next(open)? {
+        if let State::Open(keys) = &stream.state {
+            while let Some(content) = stream.buffer.next(&keys.open)? {
                 self.on_stream(now, id, StreamInput::Bytes(content), out);
             }
         }
@@ -123,18 +131,15 @@ impl Core {
                 out.streams.push((id, StreamAction::Send(first)));
                 (me, both(salt, theirs.salt), Direction::Asking, Direction::Giving)
             }
-            State::Giving | State::Open { .. } => {
+            State::Giving | State::Open(_) => {
                 let mine = Preamble { node: self.node.0, session: self.session, salt, ..*theirs };
                 out.streams.push((id, StreamAction::Greet(mine.encode())));
                 let asker = SenderId { node: theirs.node, session: theirs.session };
                 (asker, both(theirs.salt, salt), Direction::Giving, Direction::Asking)
             }
         };
-        Ok(State::Open {
-            seal: key.stream(sealing, asker, &salts),
-            sealed: 0,
-            open: key.stream(opening, asker, &salts),
-        })
+        let (seal, open) = (key.stream(sealing, asker, &salts), key.stream(opening, asker, &salts));
+        Ok(State::Open(Box::new(Open { seal, sealed: 0, open })))
     }
 
     /// Seals what a core has said to its streams, from `first` on.
@@ -163,9 +168,10 @@ impl Core {
                 }
                 StreamAction::Send(bytes) => {
                     let content = std::mem::take(bytes);
-                    if let Some(SealedStream { state: State::Open { seal, sealed, .. }, .. }) =
+                    if let Some(SealedStream { state: State::Open(keys), .. }) =
                         self.sealed_streams.get_mut(id)
                     {
+                        let Open { seal, sealed, .. } = &mut **keys;
                         put_records(bytes, seal, sealed, &content);
                     }
                 }

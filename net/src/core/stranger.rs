@@ -41,7 +41,7 @@ impl Core {
             }
         }
         self.stats.unproven += 1;
-        self.remember_goodbyes(sender, frames);
+        self.believe_goodbyes(sender, frames, out);
         let mut answer = Vec::new();
         let trailer = len.saturating_sub(wire::HEADER_LEN + admitted.body.len());
         if wire::HEADER_LEN + wire::Challenge::LEN + trailer <= len
@@ -59,13 +59,17 @@ impl Core {
     }
 
     /// The one thing that a stranger is believed: a goodbye is final, and as true when it is played again. It may have overtaken the
-    /// proof of its session.
-    fn remember_goodbyes(&mut self, sender: Sender, frames: &[Frame<'_>]) {
+    /// proof of its session. That of a later life than the one known says that the known one is over as well.
+    fn believe_goodbyes(&mut self, sender: Sender, frames: &[Frame<'_>], out: &mut Output) {
         for frame in frames {
             if let Frame::Leave(leave) = frame {
                 let life = Incarnation::from_u64(leave.incarnation);
-                if self.members.get(&sender.node).is_none_or(|member| member.incarnation != life) {
+                let known = self.members.get(&sender.node).map(|member| member.incarnation);
+                if known != Some(life) {
                     self.remember_goodbye(sender.node, life);
+                }
+                if known.is_some_and(|known| known < life) {
+                    self.drop_member(sender.node, out);
                 }
             }
         }

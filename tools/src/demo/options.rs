@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::node::name;
 use crate::number::within;
+use headcount_net::Keys;
 use headcount_tools::process::NodeCommand;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -47,7 +48,8 @@ pub(crate) struct Args {
 const AFTER_HELP: &str = "\
 It starts the nodes, fills them through real TCP connections, measures how soon a join on one node
 is seen on the others, kills a node with SIGKILL, starts it again, and checks that all nodes list
-the same, entry by entry. Nothing leaves this machine and nothing is left running.
+the same, entry by entry. The nodes seal what they say with a key made for this run.
+Nothing leaves this machine and nothing is left running.
 The exit status is 0 only if everything is as it should be.";
 
 /// What is to be done.
@@ -89,9 +91,13 @@ pub(crate) fn plan(args: &Args) -> Result<Plan, Error> {
     let group = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(239, 255, high, low)), number);
     let cluster = args.cluster.clone().unwrap_or_else(|| format!("demo-{unique:08x}"));
 
+    // A key of its own too, so that what is measured is what a cluster on a network does.
+    let key = Keys::generate(1).map_err(Error::system("cannot make a key"))?;
+
     let command = |node: usize| {
         let mut command = NodeCommand::new(program.clone(), &format!("node-{node}"), &cluster, group);
         command.options.push("--quiet".into());
+        command.key = Some(key.clone());
         command
     };
     Ok(Plan {

@@ -3,9 +3,11 @@
 use crate::error::Error;
 use crate::number::within;
 use headcount::{Config, ConfigError, Tracker};
-use headcount_net::{Cluster, ConfigError as NetConfigError, Interface, JoinError, StopReason};
+use headcount_net::{Cluster, ConfigError as NetConfigError, Interface, JoinError, Keys, StopReason};
+use headcount_tools::process::KEY_VARIABLE;
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::PathBuf;
 
 /// Limits of the wire format.
 const NAME_LEN_MAX: usize = 64;
@@ -42,7 +44,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "lo|IP", default_value = "lo", value_parser = interface)]
     pub(crate) interface: Interface,
 
-    /// Allow an interface other than lo although nothing is encrypted yet
+    /// A file with the cluster's keys, readable by its owner alone
+    #[arg(long, value_name = "PATH")]
+    pub(crate) key_file: Option<PathBuf>,
+
+    /// Allow an interface other than lo without a key
     #[arg(long)]
     pub(crate) insecure: bool,
 
@@ -73,6 +79,9 @@ Try it:
   headcount node --name web-2 --cluster chat --listen 127.0.0.1:7002   (in a second terminal)
   nc 127.0.0.1 7001      then type:  JOIN room:1 alice hello          (in a third)
   nc 127.0.0.1 7002      then type:  LIST room:1                      (in a fourth)
+On a network the nodes need a key that all of them have, in a file or in the variable HEADCOUNT_KEY:
+  (umask 077; echo 1:$(openssl rand -hex 32) > chat.key)
+  headcount node --name web-1 --cluster chat --interface 192.0.2.1 --key-file chat.key
 HELP in nc lists all commands. Ctrl-C here makes the node leave.";
 
 /// Builds the tracker.
@@ -102,7 +111,25 @@ pub(crate) fn join(args: &Args, tracker: &Tracker) -> Result<Cluster, Error> {
     if let Some(bind) = args.bind {
         config = config.bind(bind);
     }
+    if let Some(keys) = keys(args)? {
+        config = config.keys(keys);
+    }
     config.join(tracker).map_err(|error| refused(args, error))
+}
+
+/// The cluster's keys: from the file, or from the environment if that has any.
+fn keys(args: &Args) -> Result<Option<Keys>, Error> {
+    if let Some(path) = &args.key_file {
+        let keys = Keys::from_file(path);
+        return keys
+            .map(Some)
+            .map_err(|error| Error::option("--key-file", path.display(), error.to_string()));
+    }
+    if std::env::var_os(KEY_VARIABLE).is_none_or(|value| value.is_empty()) {
+        return Ok(None);
+    }
+    // Not its value: it may be a key.
+    Keys::from_env(KEY_VARIABLE).map(Some).map_err(|error| Error::Cluster(format!("{KEY_VARIABLE}: {error}")))
 }
 
 /// That this machine has the address: what the system says of a multicast socket without it names nothing.
@@ -124,8 +151,8 @@ fn refused(args: &Args, error: JoinError) -> Error {
         JoinError::Config(NetConfigError::Insecure { interface }) => Error::option(
             if args.bind.is_some() { "--bind" } else { "--interface" },
             interface,
-            "nothing is encrypted yet, so everybody on that network could read and forge; add --insecure to allow that, \
-             or use lo",
+            "without a key everybody on that network could read and forge; give the cluster one with --key-file, add --insecure \
+             to do without, or use lo",
         ),
         JoinError::Config(NetConfigError::Name { field: "cluster", .. }) => {
             Error::option("--cluster", &args.cluster, error.to_string())

@@ -109,9 +109,10 @@ fn a_goodbye_is_not_undone_by_what_it_overtook() {
             Ok(())
         });
         stage.start(0);
+        // It proves itself while it listens. It has just gone live: its announcements are under way while it leaves.
+        stage.run(MS(290));
         stage.weather(Weather { late: 500, duplication: 300, delay_max: MS(20), ..Weather::CALM });
-        // It has just gone live: its announcements are under way while it leaves.
-        stage.run(MS(380));
+        stage.run(MS(90));
         stage.operate(0, 40);
         stage.run(MS(20));
         stage.operate(0, 10);

@@ -1,0 +1,361 @@
+//! Enemies who are inside: they have the key, or say what nobody should say. A few cores, and a network that only passes on.
+
+use super::gate::{Allowance, Budget, Security};
+use super::*;
+use crate::keys::Keys;
+use headcount::Session;
+
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+struct Node {
+    tracker: Tracker,
+    core: Core,
+    addr: SocketAddr,
+    /// Keeps its entries.
+    session: Session,
+    out: Output,
+}
+
+struct Few {
+    nodes: Vec<Node>,
+    now: Time,
+    /// What was said on streams, by the node that said it.
+    streams: Vec<(usize, StreamId, Vec<u8>)>,
+}
+
+fn keys(byte: char) -> Keys {
+    Keys::parse(&format!("1:{}", byte.to_string().repeat(64))).unwrap()
+}
+
+fn node(at: usize, name: &str, keys: Option<Keys>, budget: Budget, now: Time) -> Node {
+    let tracker = Tracker::new();
+    let seed = at as u64 + 1;
+    let settings = Settings {
+        cluster: 7,
+        name: name.into(),
+        timing: Timing::default(),
+        limits: Limits::default(),
+        tcp_port: 9000,
+        receive_buffer: 0,
+        seed,
+        security: Security { cluster: "c".into(), keys, secret: [at as u8 + 1; 32], budget },
+    };
+    let core = Core::new(settings, &tracker, now);
+    let port = 10_000 + u16::try_from(at).unwrap();
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    Node { session: tracker.session(), tracker, core, addr, out: Output::default() }
+}
+
+impl Few {
+    fn new(names: &[&str], keys: Option<&Keys>, budget: Budget) -> Self {
+        let all = names.iter().enumerate();
+        let nodes = all.map(|(at, name)| node(at, name, keys.cloned(), budget, Time::ZERO)).collect();
+        Self { nodes, now: Time::ZERO, streams: Vec::new() }
+    }
+
+    /// A cluster in agreement.
+    fn live(names: &[&str], budget: Budget) -> Self {
+        let mut few = Self::new(names, Some(&keys('a')), budget);
+        few.run(MS(600));
+        for node in &few.nodes {
+            assert_eq!(node.core.members.len(), names.len() - 1);
+        }
+        few
+    }
+
+    fn run(&mut self, time: Duration) {
+        let until = self.now + time;
+        while self.now < until {
+            self.now += Duration::from_micros(500);
+            for at in 0..self.nodes.len() {
+                self.give(at, Input::Turn);
+            }
+        }
+    }
+
+    fn give(&mut self, at: usize, input: Input<'_>) {
+        let node = &mut self.nodes[at];
+        node.core.handle(self.now, input, &mut node.out);
+        self.pass_on(at);
+    }
+
+    /// Delivers what a node has said. Streams are only written down.
+    fn pass_on(&mut self, at: usize) {
+        let out = std::mem::take(&mut self.nodes[at].out);
+        for (id, action) in out.streams {
+            if let StreamAction::Connect { first: bytes, .. }
+            | StreamAction::Send(bytes)
+            | StreamAction::Greet(bytes) = action
+            {
+                self.streams.push((at, id, bytes));
+            }
+        }
+        let from = self.nodes[at].addr;
+        for (target, bytes) in out.datagrams {
+            for to in 0..self.nodes.len() {
+                if to != at && (target == Target::Group || target == Target::Node(self.nodes[to].addr)) {
+                    self.give(to, Input::Datagram { from, bytes: &bytes });
+                }
+            }
+        }
+    }
+
+    /// Lets a node say something that it would not say.
+    fn say(&mut self, at: usize, target: Target, put: impl FnOnce(&mut Vec<u8>)) {
+        let mut body = Vec::new();
+        put(&mut body);
+        let node = &mut self.nodes[at];
+        node.core.send(target, &body, &mut node.out);
+        self.pass_on(at);
+    }
+
+    fn stats(&self, at: usize) -> NetStats {
+        self.nodes[at].core.stats()
+    }
+}
+
+fn reject(of: &Core, epoch: u32) -> wire::IncReject {
+    wire::IncReject { target_node: of.node.0, highest: Incarnation { epoch, nonce: 1 }.to_u64() }
+}
+
+#[test]
+fn a_session_is_nobody_until_it_gives_its_cookie_back() {
+    let mut few = Few::new(&["a", "b"], Some(&keys('a')), Budget::default());
+    few.run(MS(400));
+    assert_eq!(few.nodes[0].core.members.len(), 1);
+    // The same two, and nothing that b says by the group is followed by a proof: it is played by somebody else.
+    let mut few = Few::new(&["a", "b"], Some(&keys('a')), Budget::default());
+    let elsewhere = SocketAddr::from(([127, 0, 0, 9], 9));
+    let (mut captured, mut longest) = (Vec::new(), 0);
+    for step in 1..1000_u64 {
+        let node = &mut few.nodes[1];
+        node.core.handle(MS(step), Input::Turn, &mut node.out);
+        captured.extend(std::mem::take(&mut node.out).datagrams);
+    }
+    for (target, bytes) in &captured {
+        assert_eq!(*target, Target::Group);
+        let a = &mut few.nodes[0];
+        a.core.handle(MS(1000), Input::Datagram { from: elsewhere, bytes }, &mut a.out);
+        for (target, answer) in std::mem::take(&mut a.out).datagrams {
+            if target == Target::Node(elsewhere) {
+                assert!(answer.len() <= bytes.len(), "an answer of {} B to {} B", answer.len(), bytes.len());
+                longest = longest.max(answer.len());
+            }
+        }
+    }
+    assert_eq!(longest, wire::HEADER_LEN + wire::Challenge::LEN + 16, "it was challenged");
+    let a = &few.nodes[0];
+    assert!(a.core.members.is_empty() && a.tracker.is_empty());
+    assert_eq!(few.stats(0).unproven, captured.len() as u64);
+    assert_eq!((few.stats(0).challenges_sent, few.stats(0).incarnation_jumps), (1, 0));
+}
+
+#[test]
+fn a_cookie_of_another_address_or_time_is_refused() {
+    let mut few = Few::new(&["a", "b"], Some(&keys('a')), Budget::default());
+    let (addr, elsewhere) = (few.nodes[1].addr, SocketAddr::from(([127, 0, 0, 9], 9)));
+    let of = SenderId { node: few.nodes[1].core.node.0, session: few.nodes[1].core.session };
+    let cookie = few.nodes[0].core.gate.challenge(MS(1), addr, of).unwrap();
+    assert_eq!(few.nodes[0].core.gate.challenge(MS(2), addr, of), None, "not twice at once");
+    let mut prove = |from, at, cookie| {
+        let node = &mut few.nodes[1];
+        let mut body = Vec::new();
+        wire::Proof { cookie }.put(&mut body);
+        let bytes = node.core.seal(&body);
+        let a = &mut few.nodes[0];
+        let before = a.core.stats.proofs_refused;
+        a.core.handle(at, Input::Datagram { from, bytes: &bytes }, &mut a.out);
+        a.core.stats.proofs_refused == before
+    };
+    let mut wrong = cookie;
+    wrong[15] ^= 1;
+    assert!(!prove(addr, MS(3), wrong));
+    assert!(!prove(elsewhere, MS(3), cookie));
+    assert!(!prove(addr, Duration::from_secs(25), cookie), "two slots later");
+    // Time does not go back for a core; for this check it may. A slot later the cookie is still good.
+    assert!(prove(addr, Duration::from_secs(19), cookie));
+}
+
+#[test]
+fn nobody_can_use_up_a_nodes_epochs() {
+    let mut few = Few::live(&["a", "b"], Budget::default());
+    let (target, before) = (Target::Node(few.nodes[0].addr), few.nodes[0].core.incarnation.epoch);
+    for _ in 0..50 {
+        let claim = reject(&few.nodes[0].core, u32::MAX);
+        few.say(1, target, |body| claim.put(body));
+        few.run(MS(2));
+    }
+    let after = few.nodes[0].core.incarnation.epoch;
+    assert!(after > before && after <= before + (1 << 20) + 1, "from {before} to {after}");
+    assert_eq!(few.stats(0).incarnation_jumps, 1, "and not again at once");
+    assert!(few.stats(0).implausible >= 1);
+    // Nor by what a Hello claims.
+    let hello = wire::Hello {
+        flags: 0,
+        incarnation: few.nodes[1].core.incarnation.to_u64(),
+        target_node: few.nodes[0].core.node.0,
+        target_known: u64::MAX,
+        lanes: 1,
+        tcp_port: 1,
+        wire_min: 1,
+        wire_max: 1,
+        name: "b",
+    };
+    few.say(1, target, |body| hello.put(body));
+    assert!(few.nodes[0].core.highest.epoch <= after + (1 << 20));
+    few.run(MS(600));
+    assert!(few.nodes.iter().all(|node| node.core.members.len() == 1), "and they find each other again");
+}
+
+#[test]
+fn rejections_of_an_old_life_are_paced() {
+    let mut few = Few::live(&["a", "b"], Budget::default());
+    let session = few.nodes[1].core.session;
+    let hello = wire::Hello {
+        flags: 0,
+        incarnation: 0,
+        target_node: 0,
+        target_known: 0,
+        lanes: 1,
+        tcp_port: 1,
+        wire_min: 1,
+        wire_max: 1,
+        name: "b",
+    };
+    let (before, stale) = (few.stats(0).datagrams_sent, few.stats(0).stale);
+    for _ in 0..100 {
+        few.say(1, Target::Node(few.nodes[0].addr), |body| hello.put(body));
+    }
+    assert_eq!(few.stats(0).stale, stale + 100);
+    assert!(few.stats(0).datagrams_sent <= before + 2, "one rejection");
+    assert_eq!(few.nodes[1].core.session, session, "which told b nothing new");
+}
+
+#[test]
+fn a_node_whose_frames_make_another_stumble_is_alone_until_its_next_life() {
+    let mut few = Few::live(&["a", "b", "c"], Budget::default());
+    let a = few.nodes[0].core.node;
+    few.nodes[1].core.gate.planted = Some(a);
+    few.nodes[0].session.track("room", "x", "").unwrap();
+    few.nodes[2].session.track("room", "y", "").unwrap();
+    few.run(MS(300));
+    assert_eq!(few.stats(1).quarantines, 1);
+    assert!(few.stats(1).quarantined > 0 && few.nodes[1].core.peer(a).is_none());
+    assert_eq!(few.nodes[1].tracker.len(), 1, "c is heard as before");
+    assert_eq!(few.nodes[2].tracker.len(), 2, "and c hears a");
+    few.nodes[1].core.gate.planted = None;
+    few.run(MS(300));
+    assert!(few.nodes[1].core.peer(a).is_none(), "the same life stays out");
+    let claim = reject(&few.nodes[0].core, 50);
+    few.say(2, Target::Node(few.nodes[0].addr), |body| claim.put(body));
+    few.run(MS(300));
+    let life = few.nodes[1].core.peer(a).expect("a new life is let in").incarnation;
+    assert_eq!(life.epoch, 51);
+    // What it had is for a snapshot, and streams lead nowhere here. The rest is heard.
+    for room in 0..40 {
+        few.nodes[0].session.track(format!("room:{room}"), "z", "").unwrap();
+    }
+    few.run(MS(300));
+    assert!(few.nodes[1].tracker.len() > 20, "{}", few.nodes[1].tracker.len());
+}
+
+#[test]
+fn a_member_that_floods_spends_its_own_budget() {
+    let member = Allowance { every: MS(10), burst: 40 };
+    let mut few = Few::live(&["a", "b", "c"], Budget { member, ..Budget::default() });
+    few.run(MS(500));
+    let before = few.stats(0).over_budget;
+    for _ in 0..500 {
+        few.say(1, Target::Node(few.nodes[0].addr), |_| {});
+    }
+    assert!(few.stats(0).over_budget >= before + 460);
+    let over = few.stats(0).over_budget;
+    few.nodes[2].session.track("room", "y", "").unwrap();
+    few.run(MS(5));
+    assert_eq!(few.nodes[0].tracker.len(), 1, "c is served");
+    assert_eq!(few.stats(0).over_budget, over);
+}
+
+#[test]
+fn made_up_addresses_and_sessions_take_a_bounded_part_of_memory_and_time() {
+    let mut few = Few::live(&["a", "b"], Budget::default());
+    let mut body = Vec::new();
+    wire::Hello {
+        flags: 1,
+        incarnation: 1,
+        target_node: 0,
+        target_known: 0,
+        lanes: 1,
+        tcp_port: 1,
+        wire_min: 1,
+        wire_max: 1,
+        name: "b",
+    }
+    .put(&mut body);
+    let (mut out, mut admitted) = (Output::default(), 0);
+    for made_up in 0..6_000_u32 {
+        let b = &mut few.nodes[1].core;
+        b.session = u64::from(made_up) << 8;
+        let me = SenderId { node: b.node.0, session: b.session };
+        b.gate.keys.as_mut().unwrap().restart(me);
+        let bytes = b.seal(&body);
+        let [_, high, middle, low] = made_up.to_be_bytes();
+        let from = SocketAddr::from(([10, high, middle, low], 1));
+        let a = &mut few.nodes[0].core;
+        let before = a.stats.unproven;
+        a.handle(few.now, Input::Datagram { from, bytes: &bytes }, &mut out);
+        admitted += a.stats.unproven - before;
+        if made_up % 1000 == 999 {
+            assert_eq!(a.broken_bound(), None);
+        }
+    }
+    assert!(admitted <= 2_000, "{admitted} were looked at");
+    assert_eq!(few.stats(0).over_budget, 6_000 - admitted);
+    assert_eq!(few.nodes[0].core.members.len(), 1);
+}
+
+#[test]
+fn a_stream_is_sealed_and_an_old_request_opens_nothing() {
+    let mut few = Few::live(&["a", "b"], Budget::default());
+    let lane = few.nodes[0].session.track("room", "a key that is told", "").unwrap().lane;
+    // b asks a, by hand.
+    let b = few.nodes[0].core.node;
+    let asker = &mut few.nodes[1].core;
+    asker.members.get_mut(&b).unwrap().want_snapshot(lane, few.now);
+    few.give(1, Input::Turn);
+    let (_, asking, preamble) = few.streams.pop().expect("b connects");
+    let giving = StreamId(1);
+    let exchange = |few: &mut Few, at: usize, id: StreamId, bytes: &[u8]| {
+        few.give(at, Input::Stream(id, StreamInput::Bytes(bytes)));
+        std::mem::take(&mut few.streams).into_iter().flat_map(|(_, _, bytes)| bytes).collect::<Vec<u8>>()
+    };
+    few.give(0, Input::Stream(giving, StreamInput::Accepted));
+    let greeting = exchange(&mut few, 0, giving, &preamble);
+    assert_eq!((greeting.len(), &greeting[..4]), (wire::Preamble::LEN, &b"HCSK"[..]));
+    let request = exchange(&mut few, 1, asking, &greeting);
+    let given = exchange(&mut few, 0, giving, &request);
+    assert!(!given.windows(4).any(|part| part == b"told") && given.len() > 60);
+    let taken = few.stats(1).snapshot_lanes_taken;
+    // Cut anywhere.
+    for part in given.chunks(7) {
+        few.give(1, Input::Stream(asking, StreamInput::Bytes(part)));
+    }
+    assert_eq!(few.stats(1).snapshot_lanes_taken, taken + 1);
+    // The same bytes again, on another connection: another salt, so the request does not open.
+    let again = StreamId(3);
+    few.give(0, Input::Stream(again, StreamInput::Accepted));
+    let sent = few.stats(0).snapshot_lanes_sent;
+    assert_ne!(exchange(&mut few, 0, again, &preamble), greeting);
+    assert!(exchange(&mut few, 0, again, &request).is_empty());
+    assert_eq!((few.stats(0).auth_failed, few.stats(0).snapshot_lanes_sent), (1, sent));
+    assert!(few.nodes[0].core.sealed_streams.is_empty() && few.nodes[0].core.serves.is_empty());
+    // Without a key, and as another cluster.
+    for (at, count) in [(6, [1, 0]), (10, [1, 1])] {
+        let (id, mut turned) = (StreamId(5), preamble.clone());
+        turned[at] ^= 1;
+        few.give(0, Input::Stream(id, StreamInput::Accepted));
+        assert!(exchange(&mut few, 0, id, &turned).is_empty());
+        assert_eq!([few.stats(0).foreign, few.stats(0).no_key], count);
+    }
+    assert!(few.nodes[0].core.sealed_streams.is_empty() && few.nodes[0].core.serves.is_empty());
+}
