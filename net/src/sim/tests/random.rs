@@ -23,7 +23,7 @@ fn random_seeds_keep_every_invariant() {
         None => 1..=number("HEADCOUNT_SIM_SEEDS").unwrap_or(SEEDS),
     };
     let mut totals = NetStats::default();
-    let mut sums = [0_u64; 14];
+    let mut sums = [0_u64; 16];
     let mut slowest = std::time::Duration::ZERO;
     for seed in seeds.clone() {
         let report = run(seed).unwrap_or_else(|violation| panic!("{violation}"));
@@ -47,6 +47,8 @@ fn random_seeds_keep_every_invariant() {
             late,
             flipped,
             streams_broken,
+            report.barriers_reached,
+            report.barriers_missed,
         ];
         sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
     }
@@ -65,6 +67,8 @@ fn random_seeds_keep_every_invariant() {
         "late",
         "flipped",
         "streams broken",
+        "barriers reached",
+        "answers to barriers missed",
     ];
     let totals: Vec<(&str, u64)> = names.into_iter().zip(sums).chain(totals.iter()).collect();
     let count = seeds.count();
