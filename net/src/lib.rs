@@ -3,7 +3,7 @@
 //! Every node says what its own sessions do, in sealed UDP datagrams to a multicast group, or to each other node where there is no
 //! multicast ([`Config::peers`]); every other node hears it, asks again for
 //! what was lost, and fetches whole lanes over TCP when it is new or far behind. A node that falls silent is suspect after half a
-//! second and down after two: its entries leave everywhere, and come back with the same refs if it does.
+//! second and down after two, unless others still hear it: its entries leave everywhere, and come back with the same refs if it does.
 //!
 //! ```no_run
 //! use headcount::Tracker;

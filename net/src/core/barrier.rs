@@ -30,8 +30,9 @@ struct Barrier {
 #[derive(Debug, Default)]
 pub(super) struct Barriers {
     waiting: Vec<Barrier>,
-    /// When to speak of them next.
+    /// When to speak of them next, and when that was done last.
     say_at: Time,
+    said_at: Option<Time>,
 }
 
 impl Barriers {
@@ -57,7 +58,10 @@ impl Core {
         }
         let clocks = (0..self.replica.lanes()).map(|lane| self.replica.lane_clock(lane)).collect();
         self.barriers.waiting.push(Barrier { id, until, clocks, seq: None });
-        self.barriers.say_at = now;
+        // Many that are begun at once are told at once.
+        let again = self.barriers.said_at.map_or(now, |at| at + LOOK_EVERY);
+        let waited = if self.barriers.waiting.len() > 1 { self.barriers.say_at } else { Time::MAX };
+        self.barriers.say_at = now.max(again).min(waited);
         self.look_at_own_lanes(now);
         self.own.hasten(now);
     }
@@ -76,6 +80,7 @@ impl Core {
             let any_told = self.barriers.waiting.iter().any(told);
             self.barriers.say_at = now + if any_told { SAY_EVERY } else { LOOK_EVERY };
             if any_told {
+                self.barriers.said_at = Some(now);
                 self.own.all_moved();
                 let seq = self.send_heartbeat(now, true, out);
                 for barrier in &mut self.barriers.waiting {

@@ -109,6 +109,9 @@ pub(super) struct Strain {
 impl Strain {
     /// In thousandths, at most [`STRAIN_MAX`]. It eases with time.
     pub(super) fn level(&self, now: Time) -> u32 {
+        if self.level == 0 {
+            return 0;
+        }
         let eased = now.saturating_sub(self.at).as_millis() * u128::from(STRAIN_EASE) / 1_000;
         self.level.saturating_sub(u32::try_from(eased).unwrap_or(u32::MAX))
     }

@@ -92,7 +92,9 @@ impl Core {
                 Frame::Delta(delta) => self.on_delta(now, sender, &delta, body, &mut kept, out),
                 Frame::Nak(nak) => self.on_nak(now, sender.addr, &nak, out),
                 Frame::Heard(heard) => {
-                    if self.speaker(now, sender, out) {
+                    // The heartbeat that it rides with is counted and asked about already.
+                    let known = self.members.get(&sender.node);
+                    if known.is_some_and(|member| member.session == sender.session) {
                         self.on_heard(now, sender.node, &heard);
                     }
                 }

@@ -35,7 +35,15 @@ impl World {
         let Some(process) = self.process_mut(id) else {
             return Ok(());
         };
-        process.notices.extend_from_slice(notices);
+        let own = |notice: &&Notice| matches!(notice, Notice::Isolated | Notice::Rejoined);
+        for notice in notices.iter().filter(own) {
+            if process.notices.last() == Some(notice)
+                || (process.notices.is_empty() && *notice == Notice::Rejoined)
+            {
+                return breach("10", format!("n{} says {notice:?} twice", process.host));
+            }
+            process.notices.push(*notice);
+        }
         if notices.contains(&Notice::Isolated) { process.check_isolated(now) } else { Ok(()) }
     }
 

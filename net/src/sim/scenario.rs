@@ -65,6 +65,10 @@ pub struct Report {
     pub converged_after: Duration,
     /// Virtual time in all.
     pub time: Duration,
+    /// Barriers that were reached.
+    pub barriers_reached: u64,
+    /// Answers that barriers waited for in vain.
+    pub barriers_missed: u64,
     /// A hash of everything that happened, in order.
     pub trace: u64,
     /// The nodes' numbers at the end, summed over the processes that lived then.
@@ -236,8 +240,11 @@ impl World {
     pub(super) fn report(&self, seed: u64, converged_after: Duration) -> Report {
         let losses = self.network.losses;
         let mut stats = NetStats::default();
+        let (mut barriers_reached, mut barriers_missed) = (0, 0);
         for process in self.processes() {
             stats.add(&process.core.stats());
+            barriers_reached += process.barriers_reached;
+            barriers_missed += process.barriers_missed.len() as u64;
         }
         Report {
             seed,
@@ -254,6 +261,8 @@ impl World {
             },
             converged_after,
             time: self.now,
+            barriers_reached,
+            barriers_missed,
             trace: self.trace.hash(),
             stats,
         }

@@ -325,6 +325,24 @@ fn a_barrier_that_reported_true_means_that_everybody_sees_the_write() {
 }
 
 #[test]
+fn a_barrier_is_not_reached_by_a_heartbeat_that_leaves_out_what_was_lost() {
+    for seed in 0..40 {
+        let mut stage = stage(seed, &[2, 1]);
+        stage.operate(0, 20);
+        stage.run(MS(50) + Duration::from_micros(seed * 2_500));
+        // The write and the heartbeat that names it are lost. The one behind the flush is not, and names nothing any more.
+        stage.world.block_one_way(0, 1, Duration::from_micros(1_500));
+        let at = stage.track(0, "room", "alice", "");
+        stage.go(|world| world.begin_barrier(0, MS(1_000)));
+        while stage.at(0).barriers_reached == 0 {
+            assert!(stage.at(0).barriers_missed.is_empty());
+            stage.run(MS(1));
+        }
+        assert_eq!(stage.refs(1, "room"), [at]);
+    }
+}
+
+#[test]
 fn a_barrier_names_who_is_missing_and_does_not_wait_for_the_dead() {
     let mut stage = stage(11, &[1, 1, 1]);
     stage.world.pause(2, MS(9_000));

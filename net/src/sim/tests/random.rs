@@ -23,7 +23,7 @@ fn random_seeds_keep_every_invariant() {
         None => 1..=number("HEADCOUNT_SIM_SEEDS").unwrap_or(SEEDS),
     };
     let mut totals = NetStats::default();
-    let mut sums = [0_u64; 15];
+    let mut sums = [0_u64; 17];
     let mut slowest = std::time::Duration::ZERO;
     for seed in seeds.clone() {
         let report = run(seed).unwrap_or_else(|violation| panic!("{violation}"));
@@ -48,6 +48,8 @@ fn random_seeds_keep_every_invariant() {
             flipped,
             streams_broken,
             pruned,
+            report.barriers_reached,
+            report.barriers_missed,
         ];
         sums.iter_mut().zip(numbers).for_each(|(sum, number)| *sum += number);
     }
@@ -67,6 +69,8 @@ fn random_seeds_keep_every_invariant() {
         "flipped",
         "streams broken",
         "pruned",
+        "barriers reached",
+        "answers to barriers missed",
     ];
     let totals: Vec<(&str, u64)> = names.into_iter().zip(sums).chain(totals.iter()).collect();
     let count = seeds.count();
