@@ -1,6 +1,6 @@
 //! The demo's nodes: their processes, and one connection to each for questions.
 
-use super::failure::{Failure, Seen, until};
+use crate::failure::{Failure, Seen, until};
 use headcount::{Incarnation, NodeId};
 use headcount_tools::Limit;
 use headcount_tools::line::{Client, Tokens, parse_ref};

@@ -1,16 +1,22 @@
 //! The demo, phase by phase. Each leaves its figures in the report, so that a run that ends early still tells what it saw.
 
 use super::crowd::Crowd;
-use super::failure::Failure;
 use super::nodes::{Life, Nodes};
 use super::options::Plan;
-use super::population::Population;
+use super::population::{LOBBY, Population};
 use super::progress::Progress;
-use super::report::{Report, grouped};
-use super::{verify, visible};
+use super::report::Report;
+use super::verify;
+use crate::failure::Failure;
+use crate::number::grouped;
+use crate::visible::{self, Post, Visible, Visits};
 use headcount_tools::Limit;
+use headcount_tools::line::Client;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
+
+/// Visitors that join one at a time while everybody watches.
+const VISITORS: usize = 500;
 
 /// A run of the demo. Dropping it kills the nodes.
 #[derive(Debug)]
@@ -129,12 +135,24 @@ impl<'a> Run<'a> {
 
     fn visible(&mut self, nodes: &mut Nodes) -> Result<(), Failure> {
         self.phase = "visible";
-        let what = format!("{} joins, one by one, watched everywhere", visible::JOINS);
-        let phase = self.progress.phase(&what, visible::JOINS);
-        let visible = visible::measure(nodes, &mut self.crowd, &self.population, &self.limit, &phase)
-            .map_err(|failure| phase.explain(failure))?;
+        let what = format!("{VISITORS} joins, one by one, watched everywhere");
+        let phase = self.progress.phase(&what, VISITORS);
+        let visible = self.visit(nodes, || phase.advance(1)).map_err(|failure| phase.explain(failure))?;
         self.report.visible_us = Some(visible);
         Ok(())
+    }
+
+    /// Joins that are watched everywhere. The visitors have left on every node when it returns.
+    fn visit(&self, nodes: &mut Nodes, seen: impl FnMut()) -> Result<Visible, Failure> {
+        let mut posts = Vec::new();
+        for node in 0..nodes.len() {
+            let [speaker, watcher] = [(); 2].map(|()| Client::connect(nodes.addr(node), &self.limit));
+            posts.push(Post { node: nodes.name(node).into(), speaker: speaker?, watcher: watcher? });
+        }
+        let visits = Visits { topic: LOBBY, joins: VISITORS, pace: visible::PACE, time: self.limit.left() };
+        let visible = visible::measure(posts, visits, &self.limit, seen)?;
+        nodes.wait_for_count(self.population.present(), &self.limit, |_| ())?;
+        Ok(visible)
     }
 
     /// Kills the last node. Returns the life that ended.

@@ -1,6 +1,7 @@
 //! What the demo found out: for people, and as one JSON object.
 
-use super::visible::Visible;
+use crate::number::grouped;
+use crate::visible::Visible;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -141,19 +142,6 @@ impl Report {
     }
 }
 
-/// With a comma between thousands.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 fn millis(ms: u64) -> String {
     format!("{} ms", grouped(ms))
 }
@@ -170,14 +158,6 @@ fn seconds(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_000), "1,000");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-    }
 
     #[test]
     fn a_report_that_got_nowhere_says_why_and_is_not_good() {

@@ -1,13 +1,9 @@
 //! How long a join on one node takes to be seen on every other, by clients, over real connections.
 //!
-//! One client watches the lobby on each node, in a thread of its own that notes when an event came. Visitors join one at
-//! a time, on one node after the other, and the next joins when the last was seen everywhere.
+//! One client watches a topic on each node, in a thread of its own that notes when an event came. Visitors join one at a
+//! time, on one node after the other, and the next joins when the last was seen everywhere.
 
-use super::crowd::{Crowd, joined_ref};
-use super::failure::Failure;
-use super::nodes::Nodes;
-use super::population::{LOBBY, Population};
-use super::progress::Phase;
+use crate::failure::Failure;
 use headcount_tools::Limit;
 use headcount_tools::line::{Client, ClientError, Tokens};
 use serde::Serialize;
@@ -17,10 +13,8 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Visitors that join, one at a time.
-pub(crate) const JOINS: usize = 500;
-/// Between two of them: the cluster is idle when the next one comes.
-const PACE: Duration = Duration::from_millis(2);
+/// Between two joins at least: the cluster is idle when the next one comes.
+pub(crate) const PACE: Duration = Duration::from_millis(2);
 /// A join that is not seen by then is lost.
 const LOST_AFTER: Duration = Duration::from_secs(5);
 
@@ -33,78 +27,94 @@ pub(crate) struct Visible {
     pub(crate) samples: usize,
 }
 
+/// Two connections to one node.
+#[derive(Debug)]
+pub(crate) struct Post {
+    pub(crate) node: String,
+    /// Joins; its visitors leave when it is dropped.
+    pub(crate) speaker: Client,
+    /// Watches.
+    pub(crate) watcher: Client,
+}
+
+/// Who visits what, and when.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Visits<'a> {
+    pub(crate) topic: &'a str,
+    /// Visitors that join, one at a time.
+    pub(crate) joins: usize,
+    /// Between two of them.
+    pub(crate) pace: Duration,
+    /// No more begin after this time.
+    pub(crate) time: Duration,
+}
+
 /// A visitor's join, seen on a node.
 struct Sighting {
-    node: usize,
+    post: usize,
     visitor: usize,
     at: Instant,
 }
 
-/// Runs the measurement. What it joined has left on every node when it returns.
+/// Runs the measurement; `seen` is told of each visitor that was seen everywhere. The visitors are about to leave when it
+/// returns: their connections are closed.
 pub(crate) fn measure(
-    nodes: &mut Nodes,
-    crowd: &mut Crowd,
-    population: &Population,
+    posts: Vec<Post>,
+    visits: Visits<'_>,
     limit: &Limit,
-    phase: &Phase,
+    seen: impl FnMut(),
 ) -> Result<Visible, Failure> {
     let enough = Arc::new(AtomicBool::new(false));
     let watch_limit = Limit::with_flag(limit.left(), Arc::clone(&enough));
     let mut watchers = Vec::new();
-    for node in 0..nodes.len() {
-        let mut client = Client::connect(nodes.addr(node), limit)?;
-        client.request("WATCH", &[LOBBY.as_bytes()], limit)?;
-        watchers.push(client);
+    let mut speakers = Vec::new();
+    for Post { node, speaker, mut watcher } in posts {
+        watcher.request("WATCH", &[visits.topic.as_bytes()], limit)?;
+        watchers.push(watcher);
+        speakers.push((node, speaker));
     }
     let (sender, sightings) = mpsc::channel();
     let outcome = thread::scope(|scope| {
-        for (node, client) in watchers.into_iter().enumerate() {
+        for (post, client) in watchers.into_iter().enumerate() {
             let (sender, watch_limit) = (sender.clone(), watch_limit.clone());
-            scope.spawn(move || watch(node, client, &sender, &watch_limit));
+            scope.spawn(move || watch(post, visits.topic, client, &sender, &watch_limit));
         }
-        let outcome = join_visitors(crowd, population, &sightings, limit, phase);
+        drop(sender);
+        let outcome = join_visitors(&mut speakers, visits, &sightings, limit, seen);
         // Relaxed: the flag carries nothing but itself.
         enough.store(true, Ordering::Relaxed);
         outcome
     });
-    let delays = outcome?;
-    send_home(crowd, population, limit)?;
-    nodes.wait_for_count(population.present(), limit, |_| ())?;
-    Ok(Visible::of(delays))
-}
-
-/// A visitor's connection: the first client of its node.
-fn host_of(visitor: usize, population: &Population) -> usize {
-    visitor % population.nodes()
-}
-
-fn visitor_key(visitor: usize) -> String {
-    format!("visitor-{visitor}")
+    Ok(Visible::of(outcome?))
 }
 
 fn join_visitors(
-    crowd: &mut Crowd,
-    population: &Population,
+    speakers: &mut [(String, Client)],
+    visits: Visits<'_>,
     sightings: &Receiver<Sighting>,
     limit: &Limit,
-    phase: &Phase,
+    mut told: impl FnMut(),
 ) -> Result<Vec<Duration>, Failure> {
+    let posts = speakers.len();
+    let names: Vec<String> = speakers.iter().map(|(name, _)| name.clone()).collect();
     let mut delays = Vec::new();
-    for visitor in 0..JOINS {
-        let host = host_of(visitor, population);
-        let client = crowd.client(host)?;
-        client.queue("JOIN", &[LOBBY.as_bytes(), visitor_key(visitor).as_bytes(), b"device=phone;visiting"]);
+    let began = Instant::now();
+    for visitor in (0..visits.joins).take_while(|_| began.elapsed() < visits.time) {
+        let host = visitor % posts;
+        let (_, client) = &mut speakers[host];
+        let key = format!("visitor-{visitor}");
+        client.queue("JOIN", &[visits.topic.as_bytes(), key.as_bytes(), b"device=phone;visiting"]);
         let sent_at = Instant::now();
         client.send(limit)?;
 
         let lost = limit.within(LOST_AFTER);
-        let mut seen = vec![false; population.nodes()];
+        let mut seen = vec![false; posts];
         // Its own node shows it too; that is no replication, and only waited for so that it is not taken for the next.
         while seen.iter().any(|seen| !seen) {
             match sightings.recv_timeout(lost.left().min(Duration::from_millis(50))) {
                 Ok(sighting) if sighting.visitor == visitor => {
-                    seen[sighting.node] = true;
-                    if sighting.node != host {
+                    seen[sighting.post] = true;
+                    if sighting.post != host {
                         delays.push(sighting.at - sent_at);
                     }
                 }
@@ -112,12 +122,13 @@ fn join_visitors(
                 Err(RecvTimeoutError::Timeout) => {
                     limit.check()?;
                     if lost.check().is_err() {
-                        let blind: Vec<_> =
-                            (0..seen.len()).filter(|&node| !seen[node]).map(|node| node + 1).collect();
+                        let blind: Vec<&str> =
+                            (0..posts).filter(|&post| !seen[post]).map(|post| &names[post][..]).collect();
                         return Err(Failure::other(format!(
-                            "a join on node-{} was not seen within {} s on node {blind:?}",
-                            host + 1,
-                            LOST_AFTER.as_secs()
+                            "a join on {} was not seen within {} s on {}",
+                            names[host],
+                            LOST_AFTER.as_secs(),
+                            blind.join(", ")
                         )));
                     }
                 }
@@ -126,42 +137,34 @@ fn join_visitors(
                 }
             }
         }
-        joined_ref(&crowd.client(host)?.reply(limit)?)?;
-        phase.advance(1);
-        limit.sleep(PACE)?;
+        client.reply(limit)?.entry_ref().ok_or_else(|| Failure::unclear("JOIN"))?;
+        told();
+        limit.sleep(visits.pace)?;
     }
     Ok(delays)
 }
 
-fn send_home(crowd: &mut Crowd, population: &Population, limit: &Limit) -> Result<(), Failure> {
-    for visitor in 0..JOINS {
-        let client = crowd.client(host_of(visitor, population))?;
-        client.request("LEAVE", &[LOBBY.as_bytes(), visitor_key(visitor).as_bytes()], limit)?;
-    }
-    Ok(())
-}
-
 /// Notes when each visitor's event came, until nobody listens any more.
-fn watch(node: usize, mut client: Client, sightings: &Sender<Sighting>, limit: &Limit) {
+fn watch(post: usize, topic: &str, mut client: Client, sightings: &Sender<Sighting>, limit: &Limit) {
     loop {
         match client.event(limit) {
             Ok(line) => {
                 let at = Instant::now();
-                let Some(visitor) = joined_visitor(&line) else { continue };
-                if sightings.send(Sighting { node, visitor, at }).is_err() {
+                let Some(visitor) = joined_visitor(topic, &line) else { continue };
+                if sightings.send(Sighting { post, visitor, at }).is_err() {
                     return;
                 }
             }
             Err(ClientError::Stopped(_)) => return,
-            // Missed below as a sighting that does not come.
+            // Missed above as a sighting that does not come.
             Err(_) => return,
         }
     }
 }
 
-fn joined_visitor(line: &[u8]) -> Option<usize> {
+fn joined_visitor(topic: &str, line: &[u8]) -> Option<usize> {
     let mut tokens = Tokens::new(line);
-    for expected in ["EVENT", "JOIN", LOBBY] {
+    for expected in ["EVENT", "JOIN", topic] {
         if *tokens.token().ok()??.bytes != *expected.as_bytes() {
             return None;
         }
@@ -195,11 +198,10 @@ mod tests {
 
     #[test]
     fn only_joins_of_visitors_are_sightings() {
-        assert_eq!(
-            joined_visitor(b"EVENT JOIN lobby visitor-17 web-1 0000001a-1.0000beef-4-17 \"\""),
-            Some(17)
-        );
-        assert_eq!(joined_visitor(b"EVENT LEAVE lobby visitor-17 web-1 0000001a-1.0000beef-4-17 \"\""), None);
-        assert_eq!(joined_visitor(b"EVENT JOIN lobby client-17 web-1 0000001a-1.0000beef-4-17 \"\""), None);
+        let seen = |line: &str| joined_visitor("lobby", line.as_bytes());
+        assert_eq!(seen("EVENT JOIN lobby visitor-17 web-1 0000001a-1.0000beef-4-17 \"\""), Some(17));
+        assert_eq!(seen("EVENT JOIN hall visitor-17 web-1 0000001a-1.0000beef-4-17 \"\""), None);
+        assert_eq!(seen("EVENT LEAVE lobby visitor-17 web-1 0000001a-1.0000beef-4-17 \"\""), None);
+        assert_eq!(seen("EVENT JOIN lobby client-17 web-1 0000001a-1.0000beef-4-17 \"\""), None);
     }
 }
