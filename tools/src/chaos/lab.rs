@@ -118,10 +118,10 @@ fn no_ipv6(namespace: &Namespace) -> Result<(), Failure> {
 /// Removes every namespace of a lab.
 fn remove(lab: LabId) {
     for name in netns::existing() {
-        if LabId::of(&name) == Some(lab) {
-            if let Err(failure) = netns::remove(&name) {
-                ui::note(&format!("cannot remove the namespace {name}: {failure}"));
-            }
+        if LabId::of(&name) == Some(lab)
+            && let Err(failure) = netns::remove(&name)
+        {
+            ui::note(&format!("cannot remove the namespace {name}: {failure}"));
         }
     }
 }

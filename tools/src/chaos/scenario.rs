@@ -151,7 +151,7 @@ fn idle(stage: &mut Stage) -> Result<Played, Failure> {
     stage.pass(stage.time)?;
     stage.tally()?;
     stage.watch(stage.time)?;
-    stage.converge()?;
+    stage.converge(Instant::now())?;
     Ok(Played::ToTheEnd)
 }
 
@@ -191,10 +191,11 @@ fn split_heal(stage: &mut Stage) -> Result<Played, Failure> {
     }
     stage.note(format!("cut for {} ms", millis(cut_at.elapsed())));
     stage.say("the cut is mended");
+    let mended = Instant::now();
     for host in stage.lab.hosts() {
         host.link.mend()?;
     }
-    stage.converge()?;
+    stage.converge(mended)?;
     Ok(Played::ToTheEnd)
 }
 
@@ -217,8 +218,9 @@ fn one_way(stage: &mut Stage) -> Result<Played, Failure> {
         stage.note(format!("{} knows from others that {} is there", name(DEAF), name(SPEAKER)));
     }
     stage.say("the link is mended");
+    let mended = Instant::now();
     stage.lab.hosts()[DEAF].link.mend()?;
-    stage.converge()?;
+    stage.converge(mended)?;
     Ok(Played::ToTheEnd)
 }
 
@@ -232,13 +234,14 @@ fn sigstop(stage: &mut Stage) -> Result<Played, Failure> {
     // The others first: the client of the one that stands still waits for its reply.
     let rested = (0..victim).try_for_each(|node| stage.rest_on(node));
     stage.say(&format!("{} goes on", name(victim)));
+    let awake = Instant::now();
     stage.fleet.signal(victim, Signal::CONT)?;
     stopped.and(rested)?;
     if stage.time >= SURELY_UP {
         (0..victim).for_each(|node| stage.expect_downs(node, 1));
     }
     stage.rest()?;
-    stage.converge()?;
+    stage.converge(awake)?;
     let limit = stage.limit.clone();
     if stage.fleet.figures(victim, &limit)?.get("net.pauses").copied().unwrap_or(0) == 0 {
         stage.problem(format!("{} has not noticed that it stood still", name(victim)));
@@ -251,10 +254,15 @@ fn sigkill_restart(stage: &mut Stage) -> Result<Played, Failure> {
     stage.work();
     stage.pass(stage.time)?;
     stage.say(&format!("{} is killed and started again at once", name(victim)));
+    let killed_at = Instant::now();
     kill(stage, victim)?;
     start_again(stage, victim)?;
-    stage.rest()?;
-    stage.converge()?;
+    stage.note(format!(
+        "restarted at once, it was whole again {} ms after its death",
+        millis(killed_at.elapsed())
+    ));
+    let rested = stage.rest()?;
+    stage.converge(rested)?;
 
     stage.say(&format!("{} is killed", name(victim)));
     let limit = stage.limit.within(AGREE_WITHIN);
@@ -266,8 +274,8 @@ fn sigkill_restart(stage: &mut Stage) -> Result<Played, Failure> {
     stage.findings.noticed_ms = Some(millis(killed_at.elapsed()));
     stage.say("the others have noticed; it is started again");
     start_again(stage, victim)?;
-    stage.rest()?;
-    stage.converge()?;
+    let rested = stage.rest()?;
+    stage.converge(rested)?;
     Ok(Played::ToTheEnd)
 }
 
@@ -302,8 +310,8 @@ fn rolling(stage: &mut Stage) -> Result<Played, Failure> {
     }
     stage.pass(stage.time)?;
     stage.note(format!("the slowest replacement took {} ms", millis(slowest)));
-    stage.rest()?;
-    stage.converge()?;
+    let rested = stage.rest()?;
+    stage.converge(rested)?;
     Ok(Played::ToTheEnd)
 }
 
@@ -313,8 +321,8 @@ fn small_rcvbuf(stage: &mut Stage) -> Result<Played, Failure> {
     stage.say(&format!("{} sockets of {} have hardly a buffer", sockets, name(victim)));
     stage.work();
     stage.watch(stage.time)?;
-    stage.rest()?;
-    stage.converge()?;
+    let rested = stage.rest()?;
+    stage.converge(rested)?;
     if stage.lab.hosts()[victim].link.overflows()? == 0 {
         stage.problem("no buffer overflowed: nothing was tried");
     }
@@ -330,9 +338,9 @@ fn lossy(stage: &mut Stage, percent: u32) -> Result<Played, Failure> {
     }
     stage.work();
     stage.watch(stage.time)?;
-    stage.rest()?;
+    let rested = stage.rest()?;
     // The links are as bad as before.
-    stage.converge()?;
+    stage.converge(rested)?;
     for host in stage.lab.hosts() {
         if percent > 0 && host.link.dropped()?.lost == 0 {
             stage.findings.problems.push("nothing was lost: nothing was tried".into());
@@ -349,8 +357,8 @@ fn disorder(stage: &mut Stage) -> Result<Played, Failure> {
     }
     stage.work();
     stage.watch(stage.time)?;
-    stage.rest()?;
-    stage.converge()?;
+    let rested = stage.rest()?;
+    stage.converge(rested)?;
     Ok(Played::ToTheEnd)
 }
 

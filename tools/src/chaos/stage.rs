@@ -176,15 +176,15 @@ impl Stage {
         };
     }
 
-    /// Lets all clients rest; every change that they made is answered then.
-    pub(crate) fn rest(&mut self) -> Result<(), Failure> {
+    /// Lets all clients rest; every change that they made is answered then. Returns when that was.
+    pub(crate) fn rest(&mut self) -> Result<Instant, Failure> {
         for node in 0..self.work.len() {
             self.rest_on(node)?;
         }
         if let Some(since) = self.working_since.take() {
             self.worked += since.elapsed();
         }
-        Ok(())
+        Ok(Instant::now())
     }
 
     pub(crate) fn rest_on(&mut self, node: usize) -> Result<(), Failure> {
@@ -272,13 +272,13 @@ impl Stage {
         Ok(())
     }
 
-    /// Waits until every node lists exactly what there is, and tells how long that took.
-    pub(crate) fn converge(&mut self) -> Result<(), Failure> {
+    /// Waits until every node lists exactly what there is, and tells how long that took since a moment: the end of a fault,
+    /// or of the work.
+    pub(crate) fn converge(&mut self, since: Instant) -> Result<(), Failure> {
         self.say("waiting until every node lists exactly what there is");
         let before = self.sent()?;
-        let began = Instant::now();
         self.agree()?;
-        self.findings.converge_ms = Some(millis(began.elapsed()));
+        self.findings.converge_ms = Some(millis(since.elapsed()));
         self.findings.converge_bytes = Some(self.sent()?.saturating_sub(before));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! `headcount demo`: the main job on one machine, with real processes and real connections, measured and checked.
 
+mod busy;
 mod crowd;
 mod nodes;
 mod options;

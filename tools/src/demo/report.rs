@@ -1,5 +1,6 @@
 //! What the demo found out: for people, and as one JSON object.
 
+use super::busy::Cost;
 use crate::number::grouped;
 use crate::visible::Visible;
 use serde::Serialize;
@@ -26,6 +27,12 @@ pub(crate) struct Report {
     /// Of key and metadata alone.
     pub(crate) payload_bytes_per_join: Option<f64>,
     pub(crate) visible_us: Option<Visible>,
+    /// Of one node while nothing happened; with --load only.
+    pub(crate) quiet_cost: Option<Cost>,
+    /// Changes that were made under --load, and what was measured meanwhile.
+    pub(crate) busy_changes_per_s: Option<u64>,
+    pub(crate) busy_visible_us: Option<Visible>,
+    pub(crate) busy_cost: Option<Cost>,
     /// Entries of the node that was killed.
     pub(crate) crash_entries: Option<usize>,
     /// From SIGKILL until every survivor counted what was left.
@@ -103,15 +110,27 @@ impl Report {
                 format!("a join on the network; its key and meta are {payload:.1} B"),
             );
         }
-        if let Some(visible) = self.visible_us {
+        if let Some(cost) = self.quiet_cost {
+            row("quiet", cost.cpu(), cost.meaning());
+        }
+        let mut visible = |name, visible: Visible, on: &str| {
             let samples = grouped(visible.samples as u64);
-            row("visible", micros(visible.p50), "median, from JOIN on one node to EVENT on another".into());
+            row(name, micros(visible.p50), format!("median, from JOIN on one node to EVENT on another{on}"));
             row(
                 "",
                 micros(visible.p99),
                 format!("99 of 100 were faster ({samples} measured, client to client)"),
             );
             row("", micros(visible.max), "the slowest".into());
+        };
+        if let Some(idle) = self.visible_us {
+            visible("visible", idle, "");
+        }
+        if let (Some(busy), Some(rate)) = (self.busy_visible_us, self.busy_changes_per_s) {
+            visible("busy", busy, &format!(", under {} changes a second", grouped(rate)));
+        }
+        if let Some(cost) = self.busy_cost {
+            row("", cost.cpu(), cost.meaning());
         }
         if let (Some(ms), Some(entries)) = (self.crash_noticed_ms, self.crash_entries) {
             let (victim, entries) = (self.nodes, grouped(entries as u64));
