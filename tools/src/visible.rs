@@ -15,8 +15,8 @@ use std::time::{Duration, Instant};
 
 /// Between two joins at least: the cluster is idle when the next one comes.
 pub(crate) const PACE: Duration = Duration::from_millis(2);
-/// A join that is not seen by then is lost.
-const LOST_AFTER: Duration = Duration::from_secs(5);
+/// A join that is not seen by then is lost, on a link that is whole.
+pub(crate) const LOST_AFTER: Duration = Duration::from_secs(5);
 
 /// Microseconds from writing the JOIN to reading the EVENT, over all visitors and all other nodes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -47,6 +47,8 @@ pub(crate) struct Visits<'a> {
     pub(crate) pace: Duration,
     /// No more begin after this time.
     pub(crate) time: Duration,
+    /// A join that is not seen by then is lost, and the measurement fails.
+    pub(crate) lost_after: Duration,
 }
 
 /// A visitor's join, seen on a node.
@@ -107,7 +109,7 @@ fn join_visitors(
         let sent_at = Instant::now();
         client.send(limit)?;
 
-        let lost = limit.within(LOST_AFTER);
+        let lost = limit.within(visits.lost_after);
         let mut seen = vec![false; posts];
         // Its own node shows it too; that is no replication, and only waited for so that it is not taken for the next.
         while seen.iter().any(|seen| !seen) {
@@ -127,7 +129,7 @@ fn join_visitors(
                         return Err(Failure::other(format!(
                             "a join on {} was not seen within {} s on {}",
                             names[host],
-                            LOST_AFTER.as_secs(),
+                            visits.lost_after.as_secs(),
                             blind.join(", ")
                         )));
                     }

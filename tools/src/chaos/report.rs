@@ -31,7 +31,9 @@ pub(crate) struct Findings {
     pub(crate) changes_per_s: Option<u64>,
     /// From the fault until every node that was to notice it had done so.
     pub(crate) noticed_ms: Option<u64>,
-    /// From the end of the fault, or of the load, until every node listed exactly what there is.
+    /// From the end of the fault, or of the load, until every node counted as many entries as there are.
+    pub(crate) counted_ms: Option<u64>,
+    /// Until every node had listed exactly what there is: the time that listing and comparing takes is in it.
     pub(crate) converge_ms: Option<u64>,
     /// Sent meanwhile, by all nodes.
     pub(crate) converge_bytes: Option<u64>,
@@ -135,6 +137,7 @@ impl Findings {
         let mut row = |name, value: Option<String>| rows.extend(value.map(|value| (name, value)));
         let ms = |value: Option<u64>| value.map(|value| format!("{} ms", grouped(value)));
         row("noticed", ms(self.noticed_ms));
+        row("counted", ms(self.counted_ms));
         let bytes = self.converge_bytes.map(grouped).unwrap_or_default();
         row("converged", ms(self.converge_ms).map(|time| format!("{time}, {bytes} B sent meanwhile")));
         row(
@@ -167,7 +170,7 @@ impl Findings {
         let counters = self.counters.iter().filter(|&(_, &value)| value > 0);
         let counters: Vec<String> =
             counters.map(|(name, &value)| format!("{name} {}", grouped(value))).collect();
-        row("counted", Some(counters.join(", ")).filter(|counters| !counters.is_empty()));
+        row("nodes say", Some(counters.join(", ")).filter(|counters| !counters.is_empty()));
         row("measured for", ms(self.measured_ms));
         rows
     }

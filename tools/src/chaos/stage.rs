@@ -58,6 +58,8 @@ pub(crate) struct Stage {
     changes_gone: u64,
     worked: Duration,
     working_since: Option<Instant>,
+    /// When every node counted as many entries as there are, the last time.
+    counted_at: Option<Instant>,
     began: Instant,
 }
 
@@ -113,6 +115,7 @@ impl Stage {
             changes_gone: 0,
             worked: Duration::ZERO,
             working_since: None,
+            counted_at: None,
             began,
         };
         for node in 0..nodes {
@@ -230,7 +233,7 @@ impl Stage {
             posts.push(Post { node: name(node), speaker, watcher });
         }
         let pace = visible::PACE.max(time / u32::try_from(VISITORS).unwrap_or(u32::MAX));
-        let visits = Visits { topic: TOPIC, joins: VISITORS, pace, time };
+        let visits = Visits { topic: TOPIC, joins: VISITORS, pace, time, lost_after: AGREE_WITHIN };
         let began = Instant::now();
         self.findings.visible_us = Some(visible::measure(posts, visits, &self.limit, || {})?);
         self.pass(time.saturating_sub(began.elapsed()))
@@ -278,6 +281,7 @@ impl Stage {
         self.say("waiting until every node lists exactly what there is");
         let before = self.sent()?;
         self.agree()?;
+        self.findings.counted_ms = self.counted_at.map(|at| millis(at.saturating_duration_since(since)));
         self.findings.converge_ms = Some(millis(since.elapsed()));
         self.findings.converge_bytes = Some(self.sent()?.saturating_sub(before));
         Ok(())
@@ -298,6 +302,7 @@ impl Stage {
         let truth = self.truth();
         self.fleet.wait_for_members(&limit)?;
         self.fleet.wait_for_count(truth.len() as u64, &limit)?;
+        self.counted_at = Some(Instant::now());
         let alive = self.fleet.alive();
         until(&limit, PAUSE, || {
             for &node in &alive {

@@ -190,7 +190,9 @@ impl<'a> Run<'a> {
             let [speaker, watcher] = [(); 2].map(|()| Client::connect(nodes.addr(node), &self.limit));
             posts.push(Post { node: nodes.name(node).into(), speaker: speaker?, watcher: watcher? });
         }
-        let visits = Visits { topic: LOBBY, joins, pace: visible::PACE, time: self.limit.left() };
+        let time = self.limit.left();
+        let visits =
+            Visits { topic: LOBBY, joins, pace: visible::PACE, time, lost_after: visible::LOST_AFTER };
         visible::measure(posts, visits, &self.limit, seen)
     }
 
