@@ -11,12 +11,14 @@ use super::netns::{self, Namespace};
 use super::system;
 use crate::failure::Failure;
 use crate::ui;
+use std::fmt;
 use std::fs;
 use std::io::{self, Read};
 use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
+use std::str::FromStr;
 
-/// What the names of all namespaces of all labs start with; the process id follows.
+/// What the names of all namespaces of all labs start with; whose lab it is follows.
 const PREFIX: &str = "headcount-chaos-";
 
 /// See the module's documentation.
@@ -35,24 +37,63 @@ pub(crate) struct Host {
     pub(crate) link: Link,
 }
 
-/// Whose lab it is: the process that made it.
+/// Whose lab it is: the process that made it, by its number and the moment when it started. The number alone may be somebody
+/// else's later.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct LabId(pub(crate) u32);
+pub(crate) struct LabId {
+    pid: u32,
+    /// In the system's own count.
+    started: u64,
+}
 
 impl LabId {
     pub(crate) fn own() -> Self {
-        Self(std::process::id())
+        let pid = std::process::id();
+        Self { pid, started: started(pid).unwrap_or_default() }
     }
 
     fn name(self, part: &str) -> String {
-        format!("{PREFIX}{}-{part}", self.0)
+        format!("{PREFIX}{self}-{part}")
     }
 
     /// The lab that a namespace belongs to, if it is one's.
     fn of(name: &str) -> Option<Self> {
-        let (pid, _) = name.strip_prefix(PREFIX)?.split_once('-')?;
-        pid.parse().ok().map(Self)
+        let (id, _) = name.strip_prefix(PREFIX)?.rsplit_once('-')?;
+        id.parse().ok()
     }
+
+    /// Whether the process that made it runs.
+    fn is_alive(self) -> bool {
+        started(self.pid) == Some(self.started)
+    }
+}
+
+impl fmt::Display for LabId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.pid, self.started)
+    }
+}
+
+impl FromStr for LabId {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let parse = || {
+            let (pid, started) = text.split_once('-')?;
+            Some(Self { pid: pid.parse().ok()?, started: started.parse().ok()? })
+        };
+        parse().ok_or("not the id of a lab")
+    }
+}
+
+/// When a process started, in the system's own count; `None` if it does not run.
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything; the state is the first field behind it, the start the twentieth.
+    let (_, fields) = stat.rsplit_once(") ")?;
+    let mut fields = fields.split_whitespace();
+    let state = fields.next()?;
+    if state == "Z" { None } else { fields.nth(18)?.parse().ok() }
 }
 
 impl Lab {
@@ -120,6 +161,8 @@ fn remove(lab: LabId) {
     for name in netns::existing() {
         if LabId::of(&name) == Some(lab)
             && let Err(failure) = netns::remove(&name)
+            // Another start may have removed it meanwhile.
+            && netns::existing().contains(&name)
         {
             ui::note(&format!("cannot remove the namespace {name}: {failure}"));
         }
@@ -130,7 +173,7 @@ fn remove(lab: LabId) {
 pub(crate) fn remove_leftovers() {
     for name in netns::existing() {
         match LabId::of(&name) {
-            Some(lab) if lab != LabId::own() && !is_alive(lab) => remove(lab),
+            Some(lab) if !lab.is_alive() => remove(lab),
             _ => {}
         }
     }
@@ -145,19 +188,10 @@ pub(crate) fn check() -> Result<(), String> {
     }
 }
 
-/// Whether the process that made a lab runs, as far as its name tells: the number may be somebody else's by now.
-fn is_alive(lab: LabId) -> bool {
-    let name = |pid: &str| fs::read_to_string(format!("/proc/{pid}/comm")).ok();
-    let Some(found) = name(&lab.0.to_string()) else { return false };
-    let stat = fs::read_to_string(format!("/proc/{}/stat", lab.0)).unwrap_or_default();
-    let is_zombie = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
-    !is_zombie && Some(found) == name("self")
-}
-
 /// A process that outlives this one if it must, to remove the lab.
 fn start_keeper(lab: LabId) -> io::Result<Child> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["keeper", &lab.0.to_string()]);
+    command.args(["keeper", &lab.to_string()]);
     command.stdin(Stdio::piped()).stdout(Stdio::null());
     // Ctrl-C in the terminal is not for it.
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
@@ -178,16 +212,19 @@ mod tests {
 
     #[test]
     fn a_name_tells_whose_lab_it_is() {
-        assert_eq!(LabId::of(&LabId(17).name("hub")), Some(LabId(17)));
-        assert_eq!(LabId::of("headcount-chaos-17-3"), Some(LabId(17)));
-        for other in ["headcount-chaos-", "headcount-chaos-x-1", "headcount-chaos-17", "mine"] {
+        let lab = LabId { pid: 17, started: 4711 };
+        assert_eq!(lab.name("hub"), "headcount-chaos-17-4711-hub");
+        assert_eq!(LabId::of(&lab.name("3")), Some(lab));
+        for other in ["headcount-chaos-", "headcount-chaos-x-1-1", "headcount-chaos-17-4711", "mine"] {
             assert_eq!(LabId::of(other), None, "{other}");
         }
     }
 
     #[test]
-    fn this_process_is_alive_and_one_that_never_was_is_not() {
-        assert!(is_alive(LabId::own()));
-        assert!(!is_alive(LabId(u32::MAX)));
+    fn a_process_is_alive_only_as_the_one_that_it_is() {
+        let own = LabId::own();
+        assert!(own.is_alive());
+        assert!(!LabId { started: own.started + 1, ..own }.is_alive(), "its number is somebody else's");
+        assert!(!LabId { pid: u32::MAX, ..own }.is_alive());
     }
 }

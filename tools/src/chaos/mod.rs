@@ -15,7 +15,6 @@ pub(crate) use options::Cli;
 use crate::error::Error;
 use crate::{node, ui};
 use headcount_tools::Limit;
-use lab::LabId;
 use options::{Args, Part};
 use report::{Findings, Report};
 use scenario::{Played, SCENARIOS, Scenario};
@@ -33,8 +32,8 @@ const BESIDES: Duration = Duration::from_secs(180);
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     match &cli.part {
         Some(Part::Node(args)) => node::run(args),
-        Some(Part::Keeper { pid }) => {
-            lab::keep(LabId(*pid));
+        Some(Part::Keeper { lab }) => {
+            lab::keep(*lab);
             Ok(ExitCode::SUCCESS)
         }
         None if cli.args.list => list(),

@@ -1,5 +1,6 @@
 //! The options of the `chaos` lab.
 
+use super::lab::LabId;
 use super::scenario::{self, Scenario};
 use crate::node;
 use crate::number::within;
@@ -24,8 +25,8 @@ pub(crate) enum Part {
     /// Waits for the end of its standard input, then removes what is left of a lab
     #[command(hide = true)]
     Keeper {
-        /// The process that made the lab
-        pid: u32,
+        /// The process that made the lab, and when it started
+        lab: LabId,
     },
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 use std::time::{Duration, Instant};
 
 /// How long nothing happens.
-pub(crate) const QUIET: Duration = Duration::from_secs(5);
+pub(crate) const QUIET: Duration = Duration::from_secs(3);
 /// Headers of IPv4 and UDP, in front of every datagram.
 const HEADERS: u64 = 28;
 /// Entries of one node's changing client: it joins, updates and leaves with them.

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// Visitors that join one at a time while everybody watches.
 const VISITORS: usize = 500;
 /// The same while much else happens: more, so that the slowest of a hundred are many.
-const BUSY_VISITORS: usize = 1_500;
+const BUSY_VISITORS: usize = 1_000;
 /// From the start of the changes to the first visitor then.
 const SETTLE_IN: Duration = Duration::from_secs(1);
 
