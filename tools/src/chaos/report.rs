@@ -142,9 +142,11 @@ impl Findings {
         row("converged", ms(self.converge_ms).map(|time| format!("{time}, {bytes} B sent meanwhile")));
         row(
             "views",
-            self.compared.map(|compared| {
-                let equal = if self.views_equal { "equal" } else { "DIFFERENT" };
-                format!("{equal}: {} entries compared", grouped(compared as u64))
+            Some(match self.compared {
+                Some(compared) if self.views_equal => {
+                    format!("equal: {} entries compared", grouped(compared as u64))
+                }
+                _ => "DIFFERENT, or never compared".into(),
             }),
         );
         row(

@@ -23,6 +23,8 @@ const KEYS_MAX: u64 = 50_000;
 /// Visitors while changes go on, at most.
 const VISITORS: usize = 2_000;
 const TOPIC: &str = "visitors";
+/// Between two lines of progress in a long run.
+const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Counters that a report tells, of all nodes together.
 const COUNTERS: [&str; 10] = [
     "net.naks_sent",
@@ -235,7 +237,16 @@ impl Stage {
         let pace = visible::PACE.max(time / u32::try_from(VISITORS).unwrap_or(u32::MAX));
         let visits = Visits { topic: TOPIC, joins: VISITORS, pace, time, lost_after: AGREE_WITHIN };
         let began = Instant::now();
-        self.findings.visible_us = Some(visible::measure(posts, visits, &self.limit, || {})?);
+        let (mut seen, mut told_at) = (0, began);
+        let tell = || {
+            seen += 1;
+            if told_at.elapsed() >= TELL_EVERY {
+                told_at = Instant::now();
+                self.say(&format!("{seen} visitors were seen everywhere"));
+            }
+        };
+        let visible = visible::measure(posts, visits, &self.limit, tell)?;
+        self.findings.visible_us = Some(visible);
         self.pass(time.saturating_sub(began.elapsed()))
     }
 
@@ -298,7 +309,7 @@ impl Stage {
     /// The clients have to rest.
     fn agree(&mut self) -> Result<(), Failure> {
         let limit = self.limit.within(AGREE_WITHIN);
-        self.findings.views_equal = false;
+        (self.findings.views_equal, self.findings.compared) = (false, None);
         let truth = self.truth();
         self.fleet.wait_for_members(&limit)?;
         self.fleet.wait_for_count(truth.len() as u64, &limit)?;
