@@ -32,8 +32,9 @@ pub fn chaos() -> ExitCode {
     return run(|cli| chaos::run(&cli));
     #[cfg(not(target_os = "linux"))]
     {
-        ui::note("error: the lab is made of network namespaces, which only Linux has");
-        ExitCode::FAILURE
+        let error = Error::Lab("the lab is made of network namespaces, which only Linux has".into());
+        ui::note(&format!("error: {error}"));
+        error.exit_code()
     }
 }
 
