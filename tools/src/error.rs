@@ -23,6 +23,9 @@ pub(crate) enum Error {
     /// The cluster could not be joined or was lost.
     #[error("{0}")]
     Cluster(String),
+    /// There can be no lab on this machine, or not as things are.
+    #[error("{0}")]
+    Lab(String),
     /// The system refused something that is not the user's to choose.
     #[error("{what}: {source}")]
     System { what: &'static str, source: io::Error },
@@ -44,7 +47,7 @@ impl Error {
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Option { .. } => USAGE,
-            Self::Listen { .. } | Self::Cluster(_) | Self::System { .. } => FAILED,
+            Self::Listen { .. } | Self::Cluster(_) | Self::Lab(_) | Self::System { .. } => FAILED,
             Self::Interrupted => INTERRUPTED,
         })
     }

@@ -44,6 +44,9 @@ pub struct Ready {
 /// How to start a node.
 #[derive(Clone, Debug)]
 pub struct NodeCommand {
+    /// What starts the program, if it is not to be started directly: a program that runs the command line behind it in its own
+    /// place, with its arguments (`ip netns exec NAME`).
+    pub launcher: Vec<String>,
     /// The `headcount` program.
     pub program: PathBuf,
     /// `--name`
@@ -121,6 +124,7 @@ impl NodeCommand {
     #[must_use]
     pub fn new(program: PathBuf, name: &str, cluster: &str, group: SocketAddr) -> Self {
         Self {
+            launcher: Vec::new(),
             program,
             name: name.into(),
             cluster: cluster.into(),
@@ -136,7 +140,14 @@ impl NodeCommand {
     /// # Errors
     /// The program could not be started.
     pub fn start(&self) -> Result<StartingNode, ProcessError> {
-        let mut command = Command::new(&self.program);
+        let mut command = match self.launcher.split_first() {
+            None => Command::new(&self.program),
+            Some((launcher, arguments)) => {
+                let mut command = Command::new(launcher);
+                command.args(arguments).arg(&self.program);
+                command
+            }
+        };
         command
             .arg("node")
             .args(["--name", &self.name, "--cluster", &self.cluster])

@@ -35,6 +35,34 @@ fn a_small_demo_succeeds_and_reports_every_figure() {
     assert!(payload < wire && wire < 300.0, "{text}");
 }
 
+#[test]
+fn a_demo_under_load_reports_what_a_node_costs_and_how_soon_joins_are_seen() {
+    let output = headcount(&[
+        "demo",
+        "--nodes",
+        "2",
+        "--entries",
+        "100",
+        "--clients",
+        "2",
+        "--load",
+        "2000",
+        "--json",
+    ]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    let text = stdout(&output);
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let figure = |value: &Value| value.as_f64().unwrap_or_else(|| panic!("not a number in {text}"));
+    let [quiet, busy] = [&report["quiet_cost"], &report["busy_cost"]];
+    // Ten heartbeats a second, some of them with a hello.
+    assert!((8.0..50.0).contains(&figure(&quiet["packets_per_s"])), "{text}");
+    assert!(figure(&quiet["bits_per_s"]) < figure(&busy["bits_per_s"]), "{text}");
+    assert!(figure(&quiet["cpu_percent"]) < 50.0 && figure(&busy["cpu_percent"]) > 0.0, "{text}");
+    assert!((1000.0..2200.0).contains(&figure(&report["busy_changes_per_s"])), "{text}");
+    assert!(figure(&report["busy_visible_us"]["p99"]) > 0.0, "{text}");
+    assert_eq!(report["busy_visible_us"]["samples"], 1000);
+}
+
 /// Processes whose parent is `pid`, as Linux tells it.
 fn children_of(pid: u32) -> Vec<u32> {
     let parent = |stat: &str| {

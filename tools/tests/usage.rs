@@ -116,6 +116,7 @@ fn the_demo_refuses_numbers_that_make_no_sense() {
         (["--nodes", "1"], "'1' for '--nodes <N>': write a number from 2 to 16"),
         (["--entries", "5000001"], "'5000001' for '--entries <N>': write a number from 0 to 5000000"),
         (["--seconds", "5"], "'5' for '--seconds <N>': write a number from 10 to 3600"),
+        (["--load", "0"], "'0' for '--load <N>': write a number from 1 to 1000000"),
         (["--clients", "2"], "--clients 2: every node needs a client; take at least 3"),
     ] {
         let output = headcount(&["demo", args[0], args[1]]);
@@ -149,7 +150,9 @@ fn help_tells_everything_that_a_newcomer_needs() {
     }
     assert!(!node.contains("--exit-with-stdin"));
     let demo = stdout(&headcount(&["demo", "--help"]));
-    for word in ["--nodes", "--entries", "--seconds", "--clients", "--json", "--keep", "default: 50000"] {
+    for word in
+        ["--nodes", "--entries", "--seconds", "--clients", "--load", "--json", "--keep", "default: 50000"]
+    {
         assert!(demo.contains(word), "{word} is not in {demo}");
     }
     // Without a command: the same, as an error.

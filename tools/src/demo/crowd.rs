@@ -1,12 +1,12 @@
 //! The demo's clients: a few hundred real connections, which join what the population says.
 
-use super::failure::Failure;
 use super::nodes::Nodes;
 use super::population::Population;
 use super::progress::Phase;
+use crate::failure::Failure;
 use headcount::EntryRef;
 use headcount_tools::Limit;
-use headcount_tools::line::{Client, Reply, parse_ref};
+use headcount_tools::line::Client;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -27,11 +27,6 @@ type Work<'a, I> = Vec<(&'a mut Client, I)>;
 impl Crowd {
     pub(crate) fn new(clients: usize) -> Self {
         Self { clients: (0..clients).map(|_| None).collect() }
-    }
-
-    pub(crate) fn client(&mut self, number: usize) -> Result<&mut Client, Failure> {
-        let client = self.clients.get_mut(number).and_then(Option::as_mut);
-        client.ok_or_else(|| Failure::other(format!("client {number} is not connected")))
     }
 
     /// Connects the clients of these nodes.
@@ -146,19 +141,11 @@ fn join_all<I: Iterator<Item = usize>>(
         }
         for ((client, _), batch) in work.iter_mut().zip(sent) {
             for &item in &batch {
-                joined.push((item, joined_ref(&client.reply(limit)?)?));
+                joined
+                    .push((item, client.reply(limit)?.entry_ref().ok_or_else(|| Failure::unclear("JOIN"))?));
             }
             phase.advance(batch.len());
         }
     }
     Ok(joined)
-}
-
-/// The ref that a JOIN was answered with.
-pub(crate) fn joined_ref(reply: &Reply) -> Result<EntryRef, Failure> {
-    match reply {
-        Reply::Ok(text) => parse_ref(text.as_bytes()),
-        Reply::Lines(_) => None,
-    }
-    .ok_or_else(|| Failure::unclear("JOIN"))
 }

@@ -1,7 +1,7 @@
 //! `headcount demo`: the main job on one machine, with real processes and real connections, measured and checked.
 
+mod busy;
 mod crowd;
-mod failure;
 mod nodes;
 mod options;
 mod phases;
@@ -9,13 +9,12 @@ mod population;
 mod progress;
 mod report;
 mod verify;
-mod visible;
 
 pub(crate) use options::Args;
 
 use crate::error::Error;
+use crate::failure::Failure;
 use crate::ui;
-use failure::Failure;
 use headcount_tools::Limit;
 use nodes::Nodes;
 use phases::Run;

@@ -1,6 +1,7 @@
 //! The demo's nodes: their processes, and one connection to each for questions.
 
-use super::failure::{Failure, Seen, until};
+use crate::failure::{Failure, Seen, until};
+use crate::process_cost;
 use headcount::{Incarnation, NodeId};
 use headcount_tools::Limit;
 use headcount_tools::line::{Client, Tokens, parse_ref};
@@ -139,6 +140,12 @@ impl Nodes {
             sum += self.stats(node, limit)?.get(name).copied().unwrap_or(0);
         }
         Ok(sum)
+    }
+
+    /// Processor time that all running nodes have used; zero where the system does not tell.
+    pub(crate) fn cpu_time(&self) -> Duration {
+        let running = self.running.iter().flatten();
+        running.filter_map(|running| process_cost::cpu_time(running.process.id())).sum()
     }
 
     /// Waits until the nodes have told each other this many operations since they started, all together, or gives up after

@@ -28,6 +28,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 300, value_parser = within::<2, 10_000>)]
     pub(crate) clients: usize,
 
+    /// Measure as well what a node costs while nothing happens, and how soon joins are seen under N changes a second
+    #[arg(long, value_name = "N", value_parser = within::<1, 1_000_000>)]
+    pub(crate) load: Option<usize>,
+
     /// Seconds after which it gives up, 10 to 3600 [default: 120]
     #[arg(long, value_name = "N", value_parser = within::<10, 3600>)]
     pub(crate) seconds: Option<usize>,
@@ -57,6 +61,8 @@ The exit status is 0 only if everything is as it should be.";
 pub(crate) struct Plan {
     pub(crate) entries: usize,
     pub(crate) clients: usize,
+    /// Changes a second, if that is to be measured.
+    pub(crate) load: Option<u64>,
     pub(crate) time: Duration,
     pub(crate) cluster: String,
     pub(crate) group: SocketAddr,
@@ -103,6 +109,7 @@ pub(crate) fn plan(args: &Args) -> Result<Plan, Error> {
     Ok(Plan {
         entries,
         clients,
+        load: args.load.map(|load| load as u64),
         time: Duration::from_secs(args.seconds.unwrap_or(SECONDS) as u64),
         commands: (1..=nodes).map(command).collect(),
         cluster,
@@ -122,7 +129,7 @@ mod tests {
     use super::*;
 
     fn args(nodes: usize, entries: usize, clients: usize) -> Args {
-        Args { nodes, entries, seconds: None, clients, json: false, keep: false, cluster: None }
+        Args { nodes, entries, seconds: None, clients, load: None, json: false, keep: false, cluster: None }
     }
 
     #[test]

@@ -1,16 +1,27 @@
 //! The demo, phase by phase. Each leaves its figures in the report, so that a run that ends early still tells what it saw.
 
+use super::busy::{self, Bustle, Meter};
 use super::crowd::Crowd;
-use super::failure::Failure;
 use super::nodes::{Life, Nodes};
 use super::options::Plan;
-use super::population::Population;
+use super::population::{LOBBY, Population};
 use super::progress::Progress;
-use super::report::{Report, grouped};
-use super::{verify, visible};
+use super::report::Report;
+use super::verify;
+use crate::failure::Failure;
+use crate::number::grouped;
+use crate::visible::{self, Post, Visible, Visits};
 use headcount_tools::Limit;
+use headcount_tools::line::Client;
 use std::fmt::Write;
 use std::time::{Duration, Instant};
+
+/// Visitors that join one at a time while everybody watches.
+const VISITORS: usize = 500;
+/// The same while much else happens: more, so that the slowest of a hundred are many.
+const BUSY_VISITORS: usize = 1_000;
+/// From the start of the changes to the first visitor then.
+const SETTLE_IN: Duration = Duration::from_secs(1);
 
 /// A run of the demo. Dropping it kills the nodes.
 #[derive(Debug)]
@@ -58,8 +69,14 @@ impl<'a> Run<'a> {
     }
 
     fn with_nodes(&mut self, nodes: &mut Nodes) -> Result<(), Failure> {
+        if self.plan.load.is_some() {
+            self.quiet(nodes)?;
+        }
         self.fill(nodes)?;
         self.visible(nodes)?;
+        if let Some(rate) = self.plan.load {
+            self.busy(nodes, rate)?;
+        }
         let over = self.crash(nodes)?;
         self.rejoin(nodes)?;
         self.compare(nodes, over)?;
@@ -120,6 +137,34 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
+    /// A cluster that has nothing to do.
+    fn quiet(&mut self, nodes: &mut Nodes) -> Result<(), Failure> {
+        self.phase = "quiet";
+        let _phase = self.progress.phase(&format!("nothing, for {} s", busy::QUIET.as_secs()), 0);
+        let meter = Meter::begin(nodes, &self.limit)?;
+        self.limit.sleep(busy::QUIET)?;
+        self.report.quiet_cost = Some(meter.end(nodes, &self.limit)?);
+        Ok(())
+    }
+
+    /// Visitors again, while much else happens.
+    fn busy(&mut self, nodes: &mut Nodes, rate: u64) -> Result<(), Failure> {
+        self.phase = "busy";
+        let what = format!("joins watched under {} changes a second", grouped(rate));
+        let phase = self.progress.phase(&what, BUSY_VISITORS);
+        let bustle = Bustle::start(nodes, rate, &self.limit)?;
+        // Not the moment in which it begins.
+        self.limit.sleep(SETTLE_IN)?;
+        let meter = Meter::begin(nodes, &self.limit)?;
+        let visible = self
+            .visits(nodes, BUSY_VISITORS, || phase.advance(1))
+            .map_err(|failure| phase.explain(failure))?;
+        self.report.busy_visible_us = Some(visible);
+        self.report.busy_cost = Some(meter.end(nodes, &self.limit)?);
+        self.report.busy_changes_per_s = Some(bustle.stop()?);
+        nodes.wait_for_count(self.population.present(), &self.limit, |_| ())
+    }
+
     fn sent(&self, nodes: &mut Nodes) -> Result<Sent, Failure> {
         let deltas = nodes.stat_sum("net.delta_bytes_sent", &self.limit)?;
         let datagrams = nodes.stat_sum("net.bytes_sent", &self.limit)?;
@@ -129,12 +174,26 @@ impl<'a> Run<'a> {
 
     fn visible(&mut self, nodes: &mut Nodes) -> Result<(), Failure> {
         self.phase = "visible";
-        let what = format!("{} joins, one by one, watched everywhere", visible::JOINS);
-        let phase = self.progress.phase(&what, visible::JOINS);
-        let visible = visible::measure(nodes, &mut self.crowd, &self.population, &self.limit, &phase)
-            .map_err(|failure| phase.explain(failure))?;
+        let what = format!("{VISITORS} joins, one by one, watched everywhere");
+        let phase = self.progress.phase(&what, VISITORS);
+        let visible =
+            self.visits(nodes, VISITORS, || phase.advance(1)).map_err(|failure| phase.explain(failure))?;
+        nodes.wait_for_count(self.population.present(), &self.limit, |_| ())?;
         self.report.visible_us = Some(visible);
         Ok(())
+    }
+
+    /// Joins that are watched everywhere. The visitors are about to leave when it returns.
+    fn visits(&self, nodes: &Nodes, joins: usize, seen: impl FnMut()) -> Result<Visible, Failure> {
+        let mut posts = Vec::new();
+        for node in 0..nodes.len() {
+            let [speaker, watcher] = [(); 2].map(|()| Client::connect(nodes.addr(node), &self.limit));
+            posts.push(Post { node: nodes.name(node).into(), speaker: speaker?, watcher: watcher? });
+        }
+        let time = self.limit.left();
+        let visits =
+            Visits { topic: LOBBY, joins, pace: visible::PACE, time, lost_after: visible::LOST_AFTER };
+        visible::measure(posts, visits, &self.limit, seen)
     }
 
     /// Kills the last node. Returns the life that ended.

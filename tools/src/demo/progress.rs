@@ -1,7 +1,7 @@
 //! What the demo is doing, on standard error: a bar on a terminal, a line a phase elsewhere.
 
-use super::failure::Failure;
-use super::report::grouped;
+use crate::failure::Failure;
+use crate::number::grouped;
 use crate::ui;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;

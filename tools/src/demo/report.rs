@@ -1,6 +1,8 @@
 //! What the demo found out: for people, and as one JSON object.
 
-use super::visible::Visible;
+use super::busy::Cost;
+use crate::number::grouped;
+use crate::visible::Visible;
 use serde::Serialize;
 use std::fmt::Write;
 
@@ -25,6 +27,12 @@ pub(crate) struct Report {
     /// Of key and metadata alone.
     pub(crate) payload_bytes_per_join: Option<f64>,
     pub(crate) visible_us: Option<Visible>,
+    /// Of one node while nothing happened; with --load only.
+    pub(crate) quiet_cost: Option<Cost>,
+    /// Changes that were made under --load, and what was measured meanwhile.
+    pub(crate) busy_changes_per_s: Option<u64>,
+    pub(crate) busy_visible_us: Option<Visible>,
+    pub(crate) busy_cost: Option<Cost>,
     /// Entries of the node that was killed.
     pub(crate) crash_entries: Option<usize>,
     /// From SIGKILL until every survivor counted what was left.
@@ -102,15 +110,27 @@ impl Report {
                 format!("a join on the network; its key and meta are {payload:.1} B"),
             );
         }
-        if let Some(visible) = self.visible_us {
+        if let Some(cost) = self.quiet_cost {
+            row("quiet", cost.cpu(), cost.meaning());
+        }
+        let mut visible = |name, visible: Visible, on: &str| {
             let samples = grouped(visible.samples as u64);
-            row("visible", micros(visible.p50), "median, from JOIN on one node to EVENT on another".into());
+            row(name, micros(visible.p50), format!("median, from JOIN on one node to EVENT on another{on}"));
             row(
                 "",
                 micros(visible.p99),
                 format!("99 of 100 were faster ({samples} measured, client to client)"),
             );
             row("", micros(visible.max), "the slowest".into());
+        };
+        if let Some(idle) = self.visible_us {
+            visible("visible", idle, "");
+        }
+        if let (Some(busy), Some(rate)) = (self.busy_visible_us, self.busy_changes_per_s) {
+            visible("busy", busy, &format!(", under {} changes a second", grouped(rate)));
+        }
+        if let Some(cost) = self.busy_cost {
+            row("", cost.cpu(), cost.meaning());
         }
         if let (Some(ms), Some(entries)) = (self.crash_noticed_ms, self.crash_entries) {
             let (victim, entries) = (self.nodes, grouped(entries as u64));
@@ -141,19 +161,6 @@ impl Report {
     }
 }
 
-/// With a comma between thousands.
-pub(crate) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    grouped
-}
-
 fn millis(ms: u64) -> String {
     format!("{} ms", grouped(ms))
 }
@@ -170,14 +177,6 @@ fn seconds(ms: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        assert_eq!(grouped(0), "0");
-        assert_eq!(grouped(999), "999");
-        assert_eq!(grouped(1_000), "1,000");
-        assert_eq!(grouped(1_234_567), "1,234,567");
-    }
 
     #[test]
     fn a_report_that_got_nowhere_says_why_and_is_not_good() {

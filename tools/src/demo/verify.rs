@@ -1,9 +1,9 @@
 //! Whether every node lists what the demo put there: each topic, each entry, nothing else.
 
-use super::failure::Failure;
 use super::nodes::{Life, Nodes};
 use super::population::Population;
 use super::progress::Phase;
+use crate::failure::Failure;
 use headcount::EntryRef;
 use headcount_tools::Limit;
 use headcount_tools::line::{Client, Listed, Tokens};

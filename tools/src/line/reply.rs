@@ -22,6 +22,15 @@ impl Reply {
         }
     }
 
+    /// The ref that an `OK <ref>` says, if this is one: what JOIN and UPDATE are answered with.
+    #[must_use]
+    pub fn entry_ref(&self) -> Option<EntryRef> {
+        match self {
+            Reply::Ok(text) => parse_ref(text.as_bytes()),
+            Reply::Lines(_) => None,
+        }
+    }
+
     /// The lines of a reply of several lines; none for a reply of one.
     #[must_use]
     pub fn lines(&self) -> &[Vec<u8>] {
