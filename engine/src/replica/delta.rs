@@ -8,7 +8,7 @@
 //! A delta that ends short of the lane's clock leaves out versions that are replaced behind its end, so a receiver there lacks
 //! entries that live. Until the clock at which it was told is passed, updates are therefore told as `Add`s.
 
-use super::{DeltaError, Replica};
+use super::{DeltaError, LaneSummary, Replica};
 use crate::Entry;
 use crate::lane::Logged;
 use crate::shard::{Entries, SlotId, State};
@@ -98,6 +98,7 @@ pub struct Delta {
     lo: u64,
     hi: u64,
     operations: Vec<DeltaOp>,
+    summary: LaneSummary,
 }
 
 impl Delta {
@@ -117,6 +118,12 @@ impl Delta {
     #[must_use]
     pub fn hi(&self) -> u64 {
         self.hi
+    }
+
+    /// The lane at the instant at which it was told. If the delta ends at its clock, who follows it has that count and digest.
+    #[must_use]
+    pub fn summary(&self) -> LaneSummary {
+        self.summary
     }
 
     /// The operations, in order.
@@ -162,10 +169,10 @@ impl Replica {
                 if since < state.lane.log.floor() {
                     return Err(DeltaError::Compacted { oldest: state.lane.log.floor() });
                 }
-                Ok(state.delta(since, clocks_max))
+                Ok((state.delta(since, clocks_max), state.lane.summary()))
             },
             |commons, chosen| {
-                let Chosen { hi, operations } = chosen?;
+                let (Chosen { hi, operations }, summary) = chosen?;
                 let mut entries = Entries::new(commons);
                 let told = |operation| match operation {
                     ChosenOp::Add(slot) => entries.read(slot).map(DeltaOp::Add),
@@ -175,7 +182,7 @@ impl Replica {
                 };
                 // Slots stay readable while they are pinned, so nothing is filtered out.
                 let operations = operations.into_iter().filter_map(told).collect();
-                Ok(Delta { lane, lo: since, hi, operations })
+                Ok(Delta { lane, lo: since, hi, operations, summary })
             },
         )
     }
