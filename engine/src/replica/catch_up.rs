@@ -1,6 +1,6 @@
 //! Catch-ups: a delta that is told in parts and counts as a whole.
 //!
-//! A [`Delta`](super::Delta) may be larger than one message. Cut anywhere, its first part leaves out versions that are replaced in
+//! A [`whole`](Replica::whole_delta) delta may be larger than one message. Cut anywhere, its first part leaves out versions that are replaced in
 //! the second, so a receiver between them is not at any clock of the owner's: the parts of a catch-up are applied as they come, and the
 //! receiver's clock moves once, at the end, when count and digest are the owner's. Until then the lane is as with a snapshot under way:
 //! other deltas wait, and if it breaks off, another transfer from the same clock mends the lane. That may be a catch-up again: every

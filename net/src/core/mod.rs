@@ -6,7 +6,9 @@
 
 #[cfg(any(test, feature = "sim"))]
 mod audit;
+mod bucket;
 mod detector;
+mod encoded;
 mod io;
 mod limits;
 mod member;
@@ -41,6 +43,8 @@ const FAREWELLS_MAX: usize = 1024;
 const ANNOUNCE_AT: [Duration; 3] = [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(150)];
 /// Entries of dead lives purged in one go.
 const PURGE_SLICE: usize = 2048;
+/// While lanes are read, what they keep is not freed: there is nothing to be gained from looking all the time.
+const PURGE_PAUSE: Duration = Duration::from_millis(5);
 
 /// What a core is made with.
 #[derive(Clone, Debug)]
@@ -77,6 +81,11 @@ pub(crate) struct Core {
     ring: Ring,
     fetches: BTreeMap<StreamId, transfer::Fetch>,
     serves: BTreeMap<StreamId, serve::Serve>,
+    /// Who was given a portion last.
+    served: StreamId,
+    encodings: encoded::Encodings,
+    /// The budget for what is given over streams.
+    bulk: bucket::Bucket,
     next_stream: u64,
     /// Announcements left, and when the next is due.
     announce: VecDeque<Time>,
@@ -122,6 +131,9 @@ impl Core {
             ring: Ring::new(lanes, &settings.limits),
             fetches: BTreeMap::new(),
             serves: BTreeMap::new(),
+            served: StreamId(0),
+            encodings: encoded::Encodings::new(settings.limits.shared_bytes),
+            bulk: bucket::Bucket::new(settings.limits.bulk_bytes_per_s, settings.limits.bulk_burst),
             next_stream: 0,
             announce: ANNOUNCE_AT.iter().map(|&after| now + after).collect(),
             heartbeat_at: Time::MAX,
@@ -172,6 +184,7 @@ impl Core {
         self.judge_members(now, out);
         self.ask_for_repairs(now, out);
         self.drive_transfers(now, out);
+        self.drive_serves(now, out);
         if self.purging {
             self.purging = self.replica.maintain(PURGE_SLICE);
         }
@@ -199,7 +212,12 @@ impl Core {
         {
             at = at.min(due);
         }
-        if self.purging { now } else { at }
+        at = at.min(self.serves_due_at());
+        match self.purging {
+            true if self.encodings.reads_any() => at.min(now + PURGE_PAUSE),
+            true => now,
+            false => at,
+        }
     }
 
     pub(crate) fn phase(&self) -> &Phase {
@@ -294,6 +312,7 @@ impl Core {
         self.members.clear();
         self.fetches.clear();
         self.serves.clear();
+        self.encodings = encoded::Encodings::new(self.settings.limits.shared_bytes);
         while self.replica.maintain(PURGE_SLICE) {}
     }
 
