@@ -227,7 +227,8 @@ impl LaneWriter<'_> {
                 self.remove(dot, slot);
             }
         }
-        self.lane.transfer = Some(Transfer { progress: Progress::Down { next_hi: lo }, diverged, ..transfer });
+        self.lane.transfer =
+            Some(Transfer { progress: Progress::Down { next_hi: lo }, diverged, ..transfer });
         Ok(())
     }
 
@@ -269,7 +270,8 @@ impl LaneWriter<'_> {
             self.remove(dot, slot);
         }
         let diverged = transfer.diverged || claimed != kept;
-        self.lane.transfer = Some(Transfer { progress: Progress::Down { next_hi: lo }, diverged, ..transfer });
+        self.lane.transfer =
+            Some(Transfer { progress: Progress::Down { next_hi: lo }, diverged, ..transfer });
         Ok(())
     }
 

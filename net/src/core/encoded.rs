@@ -143,7 +143,8 @@ impl Encoding {
         let Some(rest) = &mut self.rest else {
             return 0;
         };
-        let message = if rest.hi > self.base { rest.chunk(self.base, part_bytes) } else { rest.dots(part_bytes) };
+        let message =
+            if rest.hi > self.base { rest.chunk(self.base, part_bytes) } else { rest.dots(part_bytes) };
         let mut made = message.len();
         let is_through = rest.hi == 0;
         self.parts.push_back(message.into());
@@ -374,7 +375,11 @@ impl Encodings {
     pub(super) fn due_at(&self) -> Time {
         let due = |encoding: &Encoding| {
             let idle = if encoding.askers.is_empty() { encoding.left + LINGER } else { Time::MAX };
-            let late = if encoding.rest.is_some() { (encoding.begun + READ_FOR).max(self.push_at) } else { Time::MAX };
+            let late = if encoding.rest.is_some() {
+                (encoding.begun + READ_FOR).max(self.push_at)
+            } else {
+                Time::MAX
+            };
             idle.min(late)
         };
         self.all.values().map(due).min().unwrap_or(Time::MAX)

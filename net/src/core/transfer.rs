@@ -73,7 +73,11 @@ impl Fetch {
     fn part(&mut self, lane: u16, kind: Kind, apply: impl FnOnce() -> Result<(), ApplyError>) -> Next {
         match self.current {
             Some(Current { lane: current, kind: coming, wanted }) if current == lane && coming == kind => {
-                if wanted && apply().is_err() { Next::Failed } else { Next::Continue }
+                if wanted && apply().is_err() {
+                    Next::Failed
+                } else {
+                    Next::Continue
+                }
             }
             _ => Next::Failed,
         }
@@ -144,7 +148,10 @@ impl Core {
                 let reached = held.map_or(0, |held| held.reached);
                 let diverged = held.is_some_and(|held| held.condition == LaneCondition::Diverged);
                 let base = held.filter(|_| !diverged).map_or(0, |held| held.summary.clock);
-                lanes.push((lane.target.saturating_sub(base), wire::Wanted { lane: number, base, reached, diverged }));
+                lanes.push((
+                    lane.target.saturating_sub(base),
+                    wire::Wanted { lane: number, base, reached, diverged },
+                ));
             }
         }
         // What lacks little is there first.
@@ -213,7 +220,9 @@ impl Core {
     fn on_message(&mut self, now: Time, fetch: &mut Fetch, message: &Message<'_>) -> Next {
         let (node, life) = (fetch.node, fetch.incarnation);
         match *message {
-            Message::LaneBegin { lane, .. } | Message::OpsBegin { lane, .. } if !fetch.awaits(lane) => Next::Failed,
+            Message::LaneBegin { lane, .. } | Message::OpsBegin { lane, .. } if !fetch.awaits(lane) => {
+                Next::Failed
+            }
             Message::LaneBegin { lane, base, as_of, .. } => {
                 let begun = self.replica.snapshot_begin(node, life, lane, base, as_of);
                 fetch.begin(lane, Kind::Snapshot, begun)
@@ -238,12 +247,14 @@ impl Core {
                     if wanted && self.replica.snapshot_end(node, life, lane, count, digest).is_err() {
                         return Next::Failed;
                     }
-                    fetch.lanes.retain(|&other| other != lane);
                     match kind {
                         Kind::Snapshot => self.stats.snapshot_lanes_taken += 1,
                         Kind::CatchUp => self.stats.catch_ups_taken += 1,
                     }
-                    self.lane_arrived(now, node, lane);
+                    if !self.lane_arrived(now, node, lane) {
+                        return Next::Failed;
+                    }
+                    fetch.lanes.retain(|&other| other != lane);
                     Next::Continue
                 }
                 _ => Next::Failed,
@@ -256,28 +267,22 @@ impl Core {
         }
     }
 
-    /// A lane is through: its live deltas go on from there.
-    fn lane_arrived(&mut self, now: Time, node: NodeId, number: u16) {
+    /// A lane is through: its live deltas go on from there. False if it was of no use, and is needed still.
+    fn lane_arrived(&mut self, now: Time, node: NodeId, number: u16) -> bool {
         self.version += 1;
         let held = self.replica.remote_lane(node, number);
-        let Some(member) = self.members.get_mut(&node) else {
-            return;
+        let held = held.filter(|held| held.condition == LaneCondition::Clean);
+        let (Some(held), Some(member)) = (held, self.members.get_mut(&node)) else {
+            return false;
         };
         let lane = &mut member.lanes[usize::from(number)];
         lane.in_transfer = false;
         lane.confirmed = true;
         lane.naks = 0;
-        match held {
-            Some(held) if held.condition == LaneCondition::Clean => {
-                lane.clock = held.summary.clock;
-                lane.target = lane.target.max(lane.clock);
-            }
-            _ => {
-                member.want_snapshot(number, now);
-                return;
-            }
-        }
+        lane.clock = held.summary.clock;
+        lane.target = lane.target.max(lane.clock);
         self.apply_waiting(now, node, number);
+        true
     }
 
     /// Ends a stream; lanes that it left out are asked for again, not before `wait`.

@@ -174,7 +174,11 @@ impl DotsWriter {
             return false;
         }
         let least = u64::from(!self.pairs.is_empty());
-        debug_assert!(first < last && last + least <= self.above, "({first}, {last}] is above {}", self.above);
+        debug_assert!(
+            first < last && last + least <= self.above,
+            "({first}, {last}] is above {}",
+            self.above
+        );
         self.pairs.push((self.above - last - least, last - first - 1));
         self.above = first;
         true
@@ -202,7 +206,9 @@ impl DotsWriter {
 
 /// The `k` that takes the fewest bits.
 fn best_k(lengths: impl Iterator<Item = u64> + Clone) -> u8 {
-    let cost = |k: u8| lengths.clone().map(|len| (len >> k).saturating_add(1 + u64::from(k))).fold(0, u64::saturating_add);
+    let cost = |k: u8| {
+        lengths.clone().map(|len| (len >> k).saturating_add(1 + u64::from(k))).fold(0, u64::saturating_add)
+    };
     // The best one is near the logarithm of the mean; what is farther from it costs more.
     let (count, sum) = lengths.clone().fold((0_u64, 0_u64), |(count, sum), len| (count + 1, sum + len));
     let near = (sum / count.max(1)).checked_ilog2().unwrap_or(0) as u8;
@@ -321,7 +327,9 @@ pub(super) mod tests {
 
     #[test]
     fn a_million_dots_cost_a_byte_each_or_less_dense_and_after_churn() {
-        let len = |live: &[(u64, u64)], hi| -> usize { messages(live, 0, hi, CHUNK_BUDGET).iter().map(Vec::len).sum() };
+        let len = |live: &[(u64, u64)], hi| -> usize {
+            messages(live, 0, hi, CHUNK_BUDGET).iter().map(Vec::len).sum()
+        };
         assert!(len(&[(0, 1_000_000)], 1_000_000) <= 20, "dense");
         let mut random = crate::core::Rng::new(7);
         // Survivors in a hundred thousand, and the most that a million of them may cost in bytes.

@@ -220,9 +220,8 @@ pub(super) mod tests {
 
     pub(in super::super) fn any_message() -> impl Strategy<Value = Message<'static>> {
         let lane = || 0_u16..256;
-        let wanted = (lane(), 0..1_u64 << 48, 0..1_u64 << 48, any::<bool>()).prop_map(
-            |(lane, base, more, diverged)| Wanted { lane, base, reached: base + more, diverged },
-        );
+        let wanted = (lane(), 0..1_u64 << 48, 0..1_u64 << 48, any::<bool>())
+            .prop_map(|(lane, base, more, diverged)| Wanted { lane, base, reached: base + more, diverged });
         let request = (any::<(u32, u32, u32, u64)>(), vec(wanted, 0..80)).prop_map(
             |((cluster, node, target_node, target_incarnation), lanes)| Message::Request {
                 version: WIRE_VERSION,
@@ -240,8 +239,11 @@ pub(super) mod tests {
             any_chunk(20).prop_map(Message::Chunk),
             any_dots().prop_map(Message::Dots),
             any_delta().prop_map(Message::Ops),
-            (lane(), any::<(u64, u64)>())
-                .prop_map(|(lane, (lo, as_of))| Message::OpsBegin { lane, lo, as_of }),
+            (lane(), any::<(u64, u64)>()).prop_map(|(lane, (lo, as_of))| Message::OpsBegin {
+                lane,
+                lo,
+                as_of
+            }),
             (lane(), any::<(u64, u64, u64)>()).prop_map(|(lane, (as_of, count, digest))| {
                 Message::LaneEnd { lane, as_of, count, digest }
             }),

@@ -5,3 +5,4 @@ mod membership;
 mod random;
 mod replication;
 mod stage;
+mod transfer;
