@@ -101,7 +101,8 @@ const ENTRY: u64 = 16 + 200;
 
 #[test]
 fn r9_a_split_of_a_minute_with_one_percent_of_churn_heals_at_once_and_costs_the_churn() {
-    let mut stage = stage(31, &[4, 2]);
+    // What the ring still has would be repaired from there.
+    let mut stage = stage_with(31, &[4, 2], |build| build.limits.ring_datagrams = 2);
     let (after, bytes) = heal(&mut stage, 20_000, 200);
     let churn = 100 * ENTRY;
     assert!(after <= MS(1_000), "it took {after:?}");
@@ -179,6 +180,8 @@ fn a_lane_that_lacks_little_is_there_first() {
         .find(|topic| lane_of(&mut stage, topic) != full)
         .expect("one of two");
     stage.fill(0, "a", 3_000);
+    // All told, so that the joiner hears of both lanes at once.
+    stage.run(MS(500));
     stage.weather(Weather { delay_max: MS(4), ..Weather::CALM });
     stage.start(1);
     for _ in 0..1_000 {
