@@ -84,11 +84,11 @@ counters! {
     repairs_beyond_ring,
     /// Snapshots of lanes sent whole.
     snapshot_lanes_sent,
-    /// Bytes of snapshots sent.
+    /// Bytes of snapshots and catch-ups sent.
     snapshot_bytes_sent,
     /// Snapshots of lanes taken whole.
     snapshot_lanes_taken,
-    /// Bytes of snapshots received.
+    /// Bytes of snapshots and catch-ups received.
     snapshot_bytes_received,
     /// Snapshot transfers that failed and were or will be tried again.
     snapshots_failed,
@@ -118,6 +118,14 @@ counters! {
     receive_errors,
     /// Lookups of peers' names that failed.
     lookups_failed,
+    /// Snapshots of lanes encoded: less than were sent if several nodes asked for the same.
+    snapshot_lanes_encoded,
+    /// Lanes sent as the operations that a peer had missed, from the log.
+    catch_ups_sent,
+    /// Lanes taken as the operations that this node had missed.
+    catch_ups_taken,
+    /// Times that a snapshot stream with room for more had to wait for the budget for bulk.
+    bulk_waits,
     /// Receive buffer that the system granted, in bytes.
     receive_buffer_bytes,
 }

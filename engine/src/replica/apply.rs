@@ -217,7 +217,7 @@ impl<'a> LaneWriter<'a> {
         })
     }
 
-    fn check(&self, delta: &DeltaView<'_>) -> Result<(), ApplyError> {
+    pub(super) fn check(&self, delta: &DeltaView<'_>) -> Result<(), ApplyError> {
         let mut clock = delta.lo;
         for op in delta.ops {
             clock = clock
@@ -277,7 +277,7 @@ impl<'a> LaneWriter<'a> {
         Ok(delta.hi)
     }
 
-    fn apply_op(&mut self, clock: u64, op: &Op<'_>) -> Result<(), ApplyError> {
+    pub(super) fn apply_op(&mut self, clock: u64, op: &Op<'_>) -> Result<(), ApplyError> {
         match *op {
             Op::Add { birth, topic, key, meta } => self.upsert(Told { dot: clock, birth, topic, key, meta }),
             Op::Update { birth, meta } => {
@@ -328,7 +328,7 @@ impl Replica {
     pub fn remote_lane(&self, node: NodeId, lane: u16) -> Option<RemoteLane> {
         let origin = self.inner().origins.get(node)?;
         let lane = origin.lanes.get(usize::from(lane))?.lock();
-        Some(RemoteLane { summary: lane.summary(), condition: lane.condition })
+        Some(RemoteLane { summary: lane.summary(), condition: lane.condition, reached: lane.reached() })
     }
 
     /// Marks a lane as diverged, because its owner's digest at the same clock says so: it needs a whole snapshot.

@@ -6,9 +6,10 @@
 //! the deltas up to the owner's clock, in the order in which they were told, has exactly the owner's entries, wherever they were cut.
 //!
 //! A delta that ends short of the lane's clock leaves out versions that are replaced behind its end, so a receiver there lacks
-//! entries that live. Until the clock at which it was told is passed, updates are therefore told as `Add`s.
+//! entries that live. Until the clock at which it was told is passed, updates are therefore told as `Add`s. The same goes for a receiver that
+//! has got only a part of a delta: it goes on with the rest of that one, or with a [`whole`](Replica::whole_delta) one.
 
-use super::{DeltaError, Replica};
+use super::{DeltaError, LaneSummary, Replica};
 use crate::Entry;
 use crate::lane::Logged;
 use crate::shard::{Entries, SlotId, State};
@@ -98,6 +99,7 @@ pub struct Delta {
     lo: u64,
     hi: u64,
     operations: Vec<DeltaOp>,
+    summary: LaneSummary,
 }
 
 impl Delta {
@@ -117,6 +119,12 @@ impl Delta {
     #[must_use]
     pub fn hi(&self) -> u64 {
         self.hi
+    }
+
+    /// The lane at the instant at which it was told. If the delta ends at its clock, who follows it has that count and digest.
+    #[must_use]
+    pub fn summary(&self) -> LaneSummary {
+        self.summary
     }
 
     /// The operations, in order.
@@ -153,6 +161,19 @@ impl Replica {
     /// # Errors
     /// [`DeltaError`]: the lane or the clock does not exist, or the log no longer reaches back so far.
     pub fn delta(&self, lane: u16, since: u64, clocks_max: usize) -> Result<Delta, DeltaError> {
+        self.tell(lane, since, clocks_max, false)
+    }
+
+    /// As [`delta`](Self::delta), for a receiver that may have got to `since` by a part of another delta: there are no
+    /// [`Op::Update`]s in it, every entry is told whole.
+    ///
+    /// # Errors
+    /// As for [`delta`](Self::delta).
+    pub fn whole_delta(&self, lane: u16, since: u64, clocks_max: usize) -> Result<Delta, DeltaError> {
+        self.tell(lane, since, clocks_max, true)
+    }
+
+    fn tell(&self, lane: u16, since: u64, clocks_max: usize, whole: bool) -> Result<Delta, DeltaError> {
         let shard = self.shard(lane).ok_or(DeltaError::NoSuchLane { lane, lanes: self.lanes() })?;
         shard.pinned(
             |state| {
@@ -162,10 +183,10 @@ impl Replica {
                 if since < state.lane.log.floor() {
                     return Err(DeltaError::Compacted { oldest: state.lane.log.floor() });
                 }
-                Ok(state.delta(since, clocks_max))
+                Ok((state.delta(since, clocks_max, whole), state.lane.summary()))
             },
             |commons, chosen| {
-                let Chosen { hi, operations } = chosen?;
+                let (Chosen { hi, operations }, summary) = chosen?;
                 let mut entries = Entries::new(commons);
                 let told = |operation| match operation {
                     ChosenOp::Add(slot) => entries.read(slot).map(DeltaOp::Add),
@@ -175,7 +196,7 @@ impl Replica {
                 };
                 // Slots stay readable while they are pinned, so nothing is filtered out.
                 let operations = operations.into_iter().filter_map(told).collect();
-                Ok(Delta { lane, lo: since, hi, operations })
+                Ok(Delta { lane, lo: since, hi, operations, summary })
             },
         )
     }
@@ -195,11 +216,11 @@ enum ChosenOp {
 }
 
 impl State {
-    fn delta(&self, lo: u64, clocks_max: usize) -> Chosen {
+    fn delta(&self, lo: u64, clocks_max: usize, whole: bool) -> Chosen {
         let hi = self.lane.clock.min(lo.saturating_add(clocks_max as u64));
         let mut operations = Vec::new();
         // Relaxed: who tells one receiver two deltas tells them in order, and so sees what the first has left here.
-        let holds_what_lives = lo >= self.lane.cut_as_of.load(Ordering::Relaxed);
+        let holds_what_lives = !whole && lo >= self.lane.cut_as_of.load(Ordering::Relaxed);
         if hi < self.lane.clock {
             self.lane.cut_as_of.fetch_max(self.lane.clock, Ordering::Relaxed);
         }

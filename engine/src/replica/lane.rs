@@ -39,17 +39,37 @@ pub struct RemoteLane {
     pub summary: LaneSummary,
     /// Whether the three belong together.
     pub condition: LaneCondition,
+    /// The latest clock of which anything may be held, if that is above the clock: an older snapshot is refused.
+    pub reached: u64,
 }
 
-/// A snapshot under way.
+/// A snapshot or a catch-up under way.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Transfer {
     pub(super) base: u64,
     pub(super) as_of: u64,
-    /// The upper end of the next chunk; 0 when all have come.
-    pub(super) next_hi: u64,
+    pub(super) progress: Progress,
     /// A dot that should have been held was not.
     pub(super) diverged: bool,
+}
+
+/// How far a transfer has come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Progress {
+    /// A snapshot: the upper end of its next chunk; 0 when all have come.
+    Down { next_hi: u64 },
+    /// A catch-up: the clock before its next operation; its `as_of` when all have come.
+    Up { next_lo: u64 },
+}
+
+impl Transfer {
+    /// Nothing is missing but the end.
+    pub(super) fn is_through(&self) -> bool {
+        match self.progress {
+            Progress::Down { next_hi } => next_hi == 0,
+            Progress::Up { next_lo } => next_lo == self.as_of,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +88,10 @@ pub(crate) struct LaneState {
 }
 
 impl LaneState {
+    pub(super) fn reached(&self) -> u64 {
+        self.clock.max(self.partial_as_of)
+    }
+
     pub(super) fn summary(&self) -> LaneSummary {
         LaneSummary { clock: self.clock, count: self.dots.len() as u64, digest: self.digest }
     }

@@ -4,10 +4,10 @@
 //! Only the owner writes it. A receiver that holds a lane at clock `c` has seen every operation up to `c`, so an entry whose
 //! dot is at or below `c` and which it does not hold was removed: no tombstones, and one number for a causal context.
 //!
-//! * Out: [`Replica::lane_clock`], [`Replica::delta`] (what happened since a clock), [`Replica::snapshot`] (all that lives),
+//! * Out: [`Replica::lane_clock`], [`Replica::delta`] (what happened since a clock), [`Replica::snapshot`] (all that lives), [`Replica::read_lane`] (the same in parts),
 //!   [`Replica::lane_summary`] (clock, count and digest: equal clocks must mean equal digests).
 //! * In: [`Replica::origin_join`] makes another node's life known; [`Replica::apply`] takes deltas, in order;
-//!   `snapshot_begin`, `snapshot_chunk`, `snapshot_end` take a snapshot; [`Replica::origin_state`] hides a node that is down and shows
+//!   `snapshot_begin`, `snapshot_chunk`, `snapshot_live`, `snapshot_end` take a snapshot, `catch_up_begin` and `catch_up` a long delta in parts; [`Replica::origin_state`] hides a node that is down and shows
 //!   it again; [`Replica::forget`] drops it; [`Replica::maintain`] does what can wait, in slices.
 //!
 //! An entry is named, through all its updates, by its **birth**: the clock of its first version. Updates and removals name the
@@ -16,17 +16,20 @@
 //! Remote input never changes this node's own lanes, whatever it says.
 
 mod apply;
+mod catch_up;
 mod delta;
 mod error;
 mod lane;
 mod origin;
 mod purge;
+mod reader;
 mod snapshot;
 
 pub use delta::{Delta, DeltaOp, DeltaView, Op};
 pub use error::{ApplyError, DeltaError, OriginError};
 pub use lane::{LaneCondition, LaneSummary, RemoteLane};
 pub use origin::{Identity, Joined};
+pub use reader::LaneReader;
 pub use snapshot::{LaneSnapshot, Payload, SnapshotItem};
 
 pub(crate) use origin::Origins;
@@ -122,6 +125,12 @@ impl Replica {
     #[must_use]
     pub fn lane_clock(&self, lane: u16) -> u64 {
         self.shard(lane).map_or(0, Shard::clock)
+    }
+
+    /// The least clock since which a [`delta`](Self::delta) of an own lane can still be told.
+    #[must_use]
+    pub fn log_floor(&self, lane: u16) -> u64 {
+        self.shard(lane).map_or(0, |shard| shard.lock().lane.log.floor())
     }
 
     /// Clock, count and digest of an own lane at one instant.

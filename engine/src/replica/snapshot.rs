@@ -7,7 +7,7 @@
 //! the lane wait.
 
 use super::apply::{LaneWriter, Told};
-use super::lane::Transfer;
+use super::lane::{Progress, Transfer};
 use super::{ApplyError, LaneCondition, LaneSummary, Replica};
 use crate::shard::{Entries, NUMBER_MAX, SlotId, State};
 use crate::{Entry, Incarnation, NodeId};
@@ -79,7 +79,9 @@ impl Replica {
         base: u64,
         as_of: u64,
     ) -> Result<(), ApplyError> {
-        self.on_lane(node, incarnation, lane, |writer| writer.begin(base, as_of))
+        self.on_lane(node, incarnation, lane, |writer| {
+            writer.begin(base, as_of, Progress::Down { next_hi: as_of })
+        })
     }
 
     /// Applies the next chunk: of the dots in `(lo, hi]`, exactly these are alive. Items are in strictly descending order.
@@ -103,10 +105,32 @@ impl Replica {
         })
     }
 
-    /// Ends a snapshot whose chunks have come down to 0: the clock moves to its `as_of`, if count and digest are the owner's.
+    /// Applies the next chunk as dots alone, all at or below the base: of those in `(lo, hi]`, exactly these are alive. Given as ranges
+    /// `(first, last]`, descending and apart.
     ///
     /// # Errors
-    /// [`ApplyError::OutOfTurn`] if chunks are missing; [`ApplyError::Diverged`] (birth 0) if the result is not what the
+    /// As for [`snapshot_chunk`](Self::snapshot_chunk).
+    pub fn snapshot_live(
+        &self,
+        node: NodeId,
+        incarnation: Incarnation,
+        lane: u16,
+        range: (u64, u64),
+        live: impl Iterator<Item = (u64, u64)>,
+    ) -> Result<(), ApplyError> {
+        self.on_lane(node, incarnation, lane, |writer| {
+            let applied = writer.live(range, live);
+            if applied.is_err() {
+                writer.abort();
+            }
+            applied
+        })
+    }
+
+    /// Ends a snapshot whose chunks have come down to 0, or a catch-up that has come up to its end: the clock moves to its `as_of`, if count and digest are the owner's.
+    ///
+    /// # Errors
+    /// [`ApplyError::OutOfTurn`] if anything of it is missing; [`ApplyError::Diverged`] (birth 0) if the result is not what the
     /// owner has: the clock stays and a whole snapshot is needed.
     pub fn snapshot_end(
         &self,
@@ -119,7 +143,7 @@ impl Replica {
         self.on_lane(node, incarnation, lane, |writer| writer.end(count, digest))
     }
 
-    /// Aborts a snapshot: the clock stays, what came stays, and the lane needs another snapshot.
+    /// Aborts a snapshot or a catch-up: the clock stays, what came stays, and the lane needs another snapshot.
     pub fn snapshot_abort(&self, node: NodeId, lane: u16) {
         if let Some(origin) = self.inner().origins.get(node)
             && let Some(lane) = origin.lanes.get(usize::from(lane))
@@ -130,24 +154,23 @@ impl Replica {
 }
 
 impl LaneWriter<'_> {
-    fn abort(&mut self) {
+    pub(super) fn abort(&mut self) {
         self.lane.transfer = None;
     }
 
-    fn begin(&mut self, base: u64, as_of: u64) -> Result<(), ApplyError> {
+    pub(super) fn begin(&mut self, base: u64, as_of: u64, progress: Progress) -> Result<(), ApplyError> {
         if as_of > NUMBER_MAX {
             return Err(ApplyError::Malformed { what: "a clock has more than 48 bits" });
         }
         let have = self.lane.clock;
         let clean = self.lane.condition == LaneCondition::Clean;
         let usable = if self.lane.condition == LaneCondition::Diverged { 0 } else { have };
-        // What an aborted snapshot brought stays, so an older one would go back behind it.
-        let reached = have.max(self.lane.partial_as_of);
-        if base > usable || as_of < reached || (clean && as_of == have) {
+        // What an aborted transfer brought stays, so an older one would go back behind it.
+        if base > usable || as_of < self.lane.reached() || (clean && as_of == have) {
             return Err(ApplyError::SnapshotMisfit { base, as_of, have });
         }
         self.lane.partial_as_of = as_of;
-        self.lane.transfer = Some(Transfer { base, as_of, next_hi: as_of, diverged: false });
+        self.lane.transfer = Some(Transfer { base, as_of, progress, diverged: false });
         if clean {
             self.lane.condition = LaneCondition::Partial;
         }
@@ -155,7 +178,7 @@ impl LaneWriter<'_> {
     }
 
     fn end(&mut self, count: u64, digest: u64) -> Result<u64, ApplyError> {
-        let Some(transfer) = self.lane.transfer.filter(|transfer| transfer.next_hi == 0) else {
+        let Some(transfer) = self.lane.transfer.filter(Transfer::is_through) else {
             self.abort();
             return Err(ApplyError::OutOfTurn);
         };
@@ -171,10 +194,7 @@ impl LaneWriter<'_> {
     }
 
     fn chunk(&mut self, lo: u64, hi: u64, items: &[SnapshotItem<'_>]) -> Result<(), ApplyError> {
-        let transfer = self.lane.transfer.ok_or(ApplyError::OutOfTurn)?;
-        if hi != transfer.next_hi || lo >= hi {
-            return Err(ApplyError::OutOfTurn);
-        }
+        let transfer = self.expect_range(lo, hi)?;
         self.check_items(lo, hi, transfer.base, items)?;
         let mut diverged = transfer.diverged;
         for item in items {
@@ -207,7 +227,51 @@ impl LaneWriter<'_> {
                 self.remove(dot, slot);
             }
         }
-        self.lane.transfer = Some(Transfer { next_hi: lo, diverged, ..transfer });
+        self.lane.transfer =
+            Some(Transfer { progress: Progress::Down { next_hi: lo }, diverged, ..transfer });
+        Ok(())
+    }
+
+    /// The transfer under way, if the range is what it needs next.
+    fn expect_range(&self, lo: u64, hi: u64) -> Result<Transfer, ApplyError> {
+        let next = Progress::Down { next_hi: hi };
+        let transfer = self.lane.transfer.filter(|transfer| transfer.progress == next && lo < hi);
+        transfer.ok_or(ApplyError::OutOfTurn)
+    }
+
+    fn live(
+        &mut self,
+        (lo, hi): (u64, u64),
+        live: impl Iterator<Item = (u64, u64)>,
+    ) -> Result<(), ApplyError> {
+        let transfer = self.expect_range(lo, hi)?;
+        if hi > transfer.base {
+            return Err(ApplyError::Malformed { what: "an entry above the base has no content" });
+        }
+        let mut held = self.lane.dots_in(lo, hi).into_iter().rev().peekable();
+        let mut above = hi;
+        // Only what is held is counted one by one: a range may claim any number of clocks.
+        let (mut claimed, mut kept) = (0_u64, 0_u64);
+        for (first, last) in live {
+            if first >= last || last > above || first < lo {
+                return Err(ApplyError::Malformed { what: "live ranges are not descending in their range" });
+            }
+            above = first;
+            claimed += last - first;
+            while let Some((dot, slot)) = held.next_if(|&(dot, _)| dot > first) {
+                if dot > last {
+                    self.remove(dot, slot);
+                } else {
+                    kept += 1;
+                }
+            }
+        }
+        for (dot, slot) in held {
+            self.remove(dot, slot);
+        }
+        let diverged = transfer.diverged || claimed != kept;
+        self.lane.transfer =
+            Some(Transfer { progress: Progress::Down { next_hi: lo }, diverged, ..transfer });
         Ok(())
     }
 

@@ -111,17 +111,26 @@ impl Shard {
         struct Pin<'a>(&'a Shard, u64);
         impl Drop for Pin<'_> {
             fn drop(&mut self) {
-                self.0.lock().store.unpin(self.1);
-                while self.0.lock().store.free_kept(KEPT_PER_LOCK) {}
+                self.0.unpin(self.1);
             }
         }
-        let (chosen, commons, _pin) = {
-            let mut state = self.lock();
-            let chosen = choose(&mut state);
-            let pin = state.store.pin();
-            (chosen, Arc::clone(&state.store.commons), Pin(self, pin))
-        };
+        let (chosen, commons, pin) = self.pin(choose);
+        let _pin = Pin(self, pin);
         read(&commons, chosen)
+    }
+
+    /// Runs `choose` under the lock; the slots chosen stay what they are until [`unpin`](Self::unpin) of the number returned.
+    pub(crate) fn pin<C>(&self, choose: impl FnOnce(&mut State) -> C) -> (C, Arc<Commons>, u64) {
+        let mut state = self.lock();
+        let chosen = choose(&mut state);
+        let pin = state.store.pin();
+        (chosen, Arc::clone(&state.store.commons), pin)
+    }
+
+    /// Ends a [`pin`](Self::pin).
+    pub(crate) fn unpin(&self, pin: u64) {
+        self.lock().store.unpin(pin);
+        while self.lock().store.free_kept(KEPT_PER_LOCK) {}
     }
 
     /// The entries in the slots that `choose` chooses, at one instant; zeros among them are passed over.

@@ -17,6 +17,7 @@ use crate::kernel::origin::Known;
 use crate::kernel::slot::{SLOT_WORDS, Slot};
 use crate::kernel::table::{Sighting, Verdict, stamp_of};
 use crate::memory::Words;
+use crate::replica::{Payload, SnapshotItem};
 use crate::sync::{Ordering, fence};
 use crate::{Entry, Topic};
 
@@ -385,6 +386,24 @@ impl<'a> Entries<'a> {
 
     /// The entry in a slot, hidden or not; `None` if it was freed after all.
     pub(crate) fn read(&mut self, id: u32) -> Option<Entry> {
+        self.look(id, |slot, known, shard, name, (key, meta)| {
+            Entry::new(slot.facts(known, shard), name.clone(), key, meta)
+        })
+    }
+
+    /// Shows an entry's dot, birth and content where they were copied to; `None` if it was freed after all.
+    pub(crate) fn show<R>(&mut self, id: u32, show: impl FnOnce(&SnapshotItem<'_>) -> R) -> Option<R> {
+        self.look(id, |slot, _, _, name, (key, meta)| {
+            let payload = Payload { topic: name, key, meta };
+            show(&SnapshotItem { dot: slot.clock(), birth: slot.birth(), payload: Some(payload) })
+        })
+    }
+
+    fn look<R>(
+        &mut self,
+        id: u32,
+        look: impl FnOnce(&EntrySlot, Known, u16, &Topic, (&[u8], &[u8])) -> R,
+    ) -> Option<R> {
         let Self { reader, found, topic } = self;
         let commons = reader.commons;
         while !reader.copy(id, found) {
@@ -404,8 +423,7 @@ impl<'a> Entries<'a> {
             *topic = Some((of, record.0[0], record.shard(), name));
         }
         let (_, _, shard, name) = topic.as_ref()?;
-        let (key, meta) = found.bytes();
-        Some(Entry::new(found.slot.facts(found.known, *shard), name.clone(), key, meta))
+        Some(look(&found.slot, found.known, *shard, name, found.bytes()))
     }
 }
 

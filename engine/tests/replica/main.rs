@@ -4,6 +4,7 @@
 mod common;
 
 mod bounds;
+mod catch_up;
 mod delta;
 mod hidden;
 mod hooks;

@@ -86,6 +86,9 @@ impl Core {
         }
         let (fetches, serves) =
             (self.fetches.len(), self.serves.values().filter(|serve| serve.is_begun()).count());
+        if let Some(what) = self.encodings.broken_bound(limits.serves) {
+            return Some(what);
+        }
         (fetches > limits.fetches || serves > limits.serves)
             .then(|| format!("{fetches} snapshots taken, {serves} given at once"))
     }

@@ -22,6 +22,11 @@ pub(crate) struct Limits {
     pub(crate) fetches: usize,
     /// Snapshot streams given at once; more are asked to come back.
     pub(crate) serves: usize,
+    /// Bytes of encoded lanes kept for askers to come, beside what those that are there have yet to read.
+    pub(crate) shared_bytes: usize,
+    /// Bytes given over streams in a second, all of them together, and in one go: so that they leave the rest its share.
+    pub(crate) bulk_bytes_per_s: u64,
+    pub(crate) bulk_burst: u64,
 }
 
 impl Default for Limits {
@@ -36,6 +41,9 @@ impl Default for Limits {
             portion_bytes: 256 * 1024,
             fetches: 4,
             serves: 4,
+            shared_bytes: 64 * 1024 * 1024,
+            bulk_bytes_per_s: 256 * 1024 * 1024,
+            bulk_burst: 1024 * 1024,
         }
     }
 }

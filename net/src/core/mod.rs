@@ -7,8 +7,10 @@
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod barrier;
+mod bucket;
 mod contacts;
 mod detector;
+mod encoded;
 mod fallback;
 mod gate;
 mod io;
@@ -58,6 +60,8 @@ const FAREWELLS_MAX: usize = 1024;
 const ANNOUNCE_AT: [Duration; 3] = [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(150)];
 /// Entries of dead lives purged in one go.
 const PURGE_SLICE: usize = 2048;
+/// While lanes are read, what they keep is not freed: there is nothing to be gained from looking all the time.
+const PURGE_PAUSE: Duration = Duration::from_millis(5);
 
 /// What a core is made with.
 #[derive(Clone, Debug)]
@@ -98,6 +102,11 @@ pub(crate) struct Core {
     ring: Ring,
     fetches: BTreeMap<StreamId, transfer::Fetch>,
     serves: BTreeMap<StreamId, serve::Serve>,
+    /// Who was given a portion last.
+    served: StreamId,
+    encodings: encoded::Encodings,
+    /// The budget for what is given over streams.
+    bulk: bucket::Bucket,
     next_stream: u64,
     /// Announcements left, and when the next is due.
     announce: VecDeque<Time>,
@@ -159,6 +168,9 @@ impl Core {
             ring: Ring::new(lanes, &settings.limits),
             fetches: BTreeMap::new(),
             serves: BTreeMap::new(),
+            served: StreamId(0),
+            encodings: encoded::Encodings::new(settings.limits.shared_bytes),
+            bulk: bucket::Bucket::new(settings.limits.bulk_bytes_per_s, settings.limits.bulk_burst),
             next_stream: 0,
             announce: ANNOUNCE_AT.iter().map(|&after| now + after).collect(),
             heartbeat_at: Time::MAX,
@@ -243,6 +255,7 @@ impl Core {
             self.drive_transfers(now, out);
             self.set_alarm(now);
         }
+        self.drive_serves(now, out);
         self.drive_barriers(now, out);
         if self.purging {
             self.purging = self.replica.maintain(PURGE_SLICE);
@@ -260,8 +273,12 @@ impl Core {
         if let Some(&announce) = self.announce.front() {
             at = at.min(announce);
         }
-        at = at.min(self.alarm).min(self.barriers.due_at());
-        if self.purging { now } else { at }
+        at = at.min(self.alarm).min(self.barriers.due_at()).min(self.serves_due_at());
+        match self.purging {
+            true if self.encodings.reads_any() => at.min(now + PURGE_PAUSE),
+            true => now,
+            false => at,
+        }
     }
 
     pub(crate) fn phase(&self) -> &Phase {
@@ -373,6 +390,7 @@ impl Core {
         self.hearing.isolation = None;
         self.fetches.clear();
         self.serves.clear();
+        self.encodings = encoded::Encodings::new(self.settings.limits.shared_bytes);
         while self.replica.maintain(PURGE_SLICE) {}
     }
 

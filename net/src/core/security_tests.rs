@@ -39,6 +39,8 @@ fn node(at: usize, name: &str, keys: Option<Keys>, budget: Budget, now: Time) ->
         receive_buffer: 0,
         seed,
         security: Security { cluster: "c".into(), keys, secret: [at as u8 + 1; 32], budget },
+        mode: super::Mode::Multicast,
+        datagram_max: wire::DATAGRAM_MAX,
     };
     let core = Core::new(settings, &tracker, now);
     let port = 10_000 + u16::try_from(at).unwrap();
@@ -94,7 +96,7 @@ impl Few {
         for (target, bytes) in out.datagrams {
             for to in 0..self.nodes.len() {
                 if to != at && (target == Target::Group || target == Target::Node(self.nodes[to].addr)) {
-                    self.give(to, Input::Datagram { from, bytes: &bytes });
+                    self.give(to, Input::Datagram { from, bytes: &bytes, by_group: true });
                 }
             }
         }
@@ -135,7 +137,7 @@ fn a_session_is_nobody_until_it_gives_its_cookie_back() {
     for (target, bytes) in &captured {
         assert_eq!(*target, Target::Group);
         let a = &mut few.nodes[0];
-        a.core.handle(MS(1000), Input::Datagram { from: elsewhere, bytes }, &mut a.out);
+        a.core.handle(MS(1000), Input::Datagram { from: elsewhere, bytes, by_group: true }, &mut a.out);
         for (target, answer) in std::mem::take(&mut a.out).datagrams {
             if target == Target::Node(elsewhere) {
                 assert!(answer.len() <= bytes.len(), "an answer of {} B to {} B", answer.len(), bytes.len());
@@ -164,7 +166,7 @@ fn a_cookie_of_another_address_or_time_is_refused() {
         let bytes = node.core.seal(&body);
         let a = &mut few.nodes[0];
         let before = a.core.stats.proofs_refused;
-        a.core.handle(at, Input::Datagram { from, bytes: &bytes }, &mut a.out);
+        a.core.handle(at, Input::Datagram { from, bytes: &bytes, by_group: true }, &mut a.out);
         a.core.stats.proofs_refused == before
     };
     let mut wrong = cookie;
@@ -303,7 +305,7 @@ fn made_up_addresses_and_sessions_take_a_bounded_part_of_memory_and_time() {
         let from = SocketAddr::from(([10, high, middle, low], 1));
         let a = &mut few.nodes[0].core;
         let before = a.stats.unproven;
-        a.handle(few.now, Input::Datagram { from, bytes: &bytes }, &mut out);
+        a.handle(few.now, Input::Datagram { from, bytes: &bytes, by_group: true }, &mut out);
         admitted += a.stats.unproven - before;
         if made_up % 1000 == 999 {
             assert_eq!(a.broken_bound(), None);

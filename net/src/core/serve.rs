@@ -1,10 +1,11 @@
-//! Giving snapshots: each lane as of one clock, newest entries first, as fast as the asker reads.
+//! Giving lanes: each as of one clock, as fast as the asker reads and the budget for bulk allows. What is sent is made in [`encoded`](super::encoded).
 
 use super::Core;
+use super::encoded::{Attached, Part};
 use super::io::{Output, Phase, StreamAction, StreamId, Time};
-use crate::wire::{ChunkWriter, Message, MessageBuffer};
-use headcount::replica::{LaneSnapshot, Payload, SnapshotItem};
+use crate::wire::{Message, MessageBuffer, Wanted};
 use std::collections::VecDeque;
+use std::ops::Bound;
 use std::time::Duration;
 
 /// Streams that have not asked for anything yet; more are closed.
@@ -22,9 +23,11 @@ pub(super) struct Serve {
     buffer: MessageBuffer,
     /// The request came.
     begun: bool,
-    /// Lanes to send, with their bases.
-    lanes: VecDeque<(u16, u64)>,
-    current: Option<Current>,
+    /// Lanes to send.
+    lanes: VecDeque<Wanted>,
+    current: Option<Attached>,
+    /// There is room for more, and it was not given yet.
+    wants_more: bool,
     pub(super) deadline: Time,
 }
 
@@ -35,16 +38,6 @@ impl Serve {
     }
 }
 
-#[derive(Debug)]
-struct Current {
-    snapshot: LaneSnapshot,
-    base: u64,
-    /// How many of its entries were sent.
-    sent: usize,
-    /// The upper end of the next chunk.
-    hi: u64,
-}
-
 impl Core {
     pub(super) fn begin_serve(&mut self, now: Time, id: StreamId) {
         let serve = Serve {
@@ -52,6 +45,7 @@ impl Core {
             begun: false,
             lanes: VecDeque::new(),
             current: None,
+            wants_more: false,
             deadline: now + STALL,
         };
         self.serves.insert(id, serve);
@@ -74,69 +68,103 @@ impl Core {
         };
         let Ok(Message::Request { cluster, target_node, target_incarnation, lanes, .. }) = request else {
             self.stats.malformed += 1;
-            self.end_serve(id, StreamAction::Abort, out);
+            self.end_serve(now, id, StreamAction::Abort, out);
             return;
         };
         if cluster != self.settings.cluster {
             self.stats.foreign += 1;
-            self.end_serve(id, StreamAction::Abort, out);
+            self.end_serve(now, id, StreamAction::Abort, out);
             return;
         }
         let mine = self.incarnation.to_u64();
         if target_node != self.node.0 || target_incarnation != mine || self.phase != Phase::Live {
             self.reply(id, &Message::Refused { reason: REFUSED_OTHER_LIFE, incarnation: mine }, out);
-            self.end_serve(id, StreamAction::Finish, out);
+            self.end_serve(now, id, StreamAction::Finish, out);
             return;
         }
         if begun >= self.settings.limits.serves {
             let ms = u32::try_from(RETRY_AFTER.as_millis()).unwrap_or(u32::MAX);
             self.reply(id, &Message::RetryAfter { ms }, out);
-            self.end_serve(id, StreamAction::Finish, out);
+            self.end_serve(now, id, StreamAction::Finish, out);
             return;
         }
         let lanes_max = self.replica.lanes();
-        serve.lanes = lanes.into_iter().filter(|&(lane, _)| lane < lanes_max).collect();
+        serve.lanes = lanes.into_iter().filter(|wanted| wanted.lane < lanes_max).collect();
         serve.begun = true;
-        self.serve_more(now, id, out);
+        self.on_room(now, id);
+    }
+
+    /// A stream has room for more.
+    pub(super) fn on_room(&mut self, now: Time, id: StreamId) {
+        if let Some(serve) = self.serves.get_mut(&id).filter(|serve| serve.begun) {
+            serve.wants_more = true;
+            serve.deadline = now + STALL;
+            if self.bulk.ready_at() > now {
+                self.stats.bulk_waits += 1;
+            }
+        }
+    }
+
+    /// Gives the next of the streams that have room a portion, if the budget allows. One at a time: a portion takes a millisecond, and what
+    /// else has come is to have its turn.
+    pub(super) fn drive_serves(&mut self, now: Time, out: &mut Output) {
+        self.encodings.tick(now, self.settings.limits.chunk_bytes, self.settings.limits.portion_bytes);
+        if self.bulk.ready_at() > now {
+            return;
+        }
+        let wants_more = |(&id, serve): (&StreamId, &Serve)| serve.wants_more.then_some(id);
+        let after = self.serves.range((Bound::Excluded(self.served), Bound::Unbounded)).find_map(wants_more);
+        if let Some(id) = after.or_else(|| self.serves.iter().find_map(wants_more)) {
+            self.served = id;
+            self.give_portion(now, id, out);
+        }
+    }
+
+    /// When there is something to be given, or to be put away.
+    pub(super) fn serves_due_at(&self) -> Time {
+        let wanted = self.serves.values().any(|serve| serve.wants_more);
+        let bulk = if wanted { self.bulk.ready_at() } else { Time::MAX };
+        bulk.min(self.encodings.due_at())
     }
 
     /// Hands the driver the next portion of a stream.
-    pub(super) fn serve_more(&mut self, now: Time, id: StreamId, out: &mut Output) {
+    fn give_portion(&mut self, now: Time, id: StreamId, out: &mut Output) {
         let limits = self.settings.limits;
-        let Some(serve) = self.serves.get_mut(&id).filter(|serve| serve.begun) else {
+        let Some(serve) = self.serves.get_mut(&id) else {
             return;
         };
         serve.deadline = now + STALL;
+        serve.wants_more = false;
         let mut bytes = Vec::new();
         let mut done = false;
         while bytes.len() < limits.portion_bytes && !done {
-            if let Some(current) = &mut serve.current {
-                if current.hi > 0 {
-                    current.put_chunk(limits.chunk_bytes, &mut bytes);
+            if let Some(Attached { number, is_ops, .. }) = serve.current {
+                if let Part::Bytes(part) = self.encodings.next(number, id, limits.chunk_bytes) {
+                    bytes.extend_from_slice(&part);
                     continue;
                 }
-                let headcount::replica::LaneSummary { clock, count, digest } = current.snapshot.summary;
-                let end = Message::LaneEnd { lane: current.snapshot.lane, as_of: clock, count, digest };
-                let _fits = end.put(&mut bytes);
+                self.encodings.detach(now, number, id);
                 serve.current = None;
-                self.stats.snapshot_lanes_sent += 1;
+                let sent =
+                    if is_ops { &mut self.stats.catch_ups_sent } else { &mut self.stats.snapshot_lanes_sent };
+                *sent += 1;
                 continue;
             }
-            let Some((lane, base)) = serve.lanes.pop_front() else {
+            let Some(wanted) = serve.lanes.pop_front() else {
                 let _fits = Message::Done.put(&mut bytes);
                 done = true;
                 continue;
             };
-            if let Some(snapshot) = self.replica.snapshot(lane) {
-                let headcount::replica::LaneSummary { clock, count, .. } = snapshot.summary;
-                let _fits = Message::LaneBegin { lane, base, as_of: clock, count }.put(&mut bytes);
-                serve.current = Some(Current { snapshot, base, sent: 0, hi: clock });
+            serve.current = self.encodings.attach(now, id, &self.replica, &wanted, limits.chunk_bytes);
+            if let Some(Attached { is_new: true, is_ops: false, .. }) = serve.current {
+                self.stats.snapshot_lanes_encoded += 1;
             }
         }
+        self.bulk.take(now, bytes.len());
         self.stats.snapshot_bytes_sent += bytes.len() as u64;
         out.streams.push((id, StreamAction::Send(bytes)));
         if done {
-            self.end_serve(id, StreamAction::Finish, out);
+            self.end_serve(now, id, StreamAction::Finish, out);
         }
     }
 
@@ -146,33 +174,17 @@ impl Core {
         out.streams.push((id, StreamAction::Send(bytes)));
     }
 
-    fn end_serve(&mut self, id: StreamId, how: StreamAction, out: &mut Output) {
-        self.serves.remove(&id);
+    fn end_serve(&mut self, now: Time, id: StreamId, how: StreamAction, out: &mut Output) {
+        self.forget_serve(now, id);
         out.streams.push((id, how));
     }
-}
 
-impl Current {
-    /// Adds the next chunk: as many entries as fit, and the range down to the last of them.
-    fn put_chunk(&mut self, chunk_bytes: usize, bytes: &mut Vec<u8>) {
-        let mut writer = ChunkWriter::new(self.snapshot.lane, self.hi, chunk_bytes);
-        let mut lo = 0;
-        let mut last = self.hi;
-        while let Some(entry) = self.snapshot.entries.get(self.sent) {
-            let dot = entry.entry_ref().clock;
-            let payload = (dot > self.base).then(|| Payload {
-                topic: entry.topic(),
-                key: entry.key(),
-                meta: entry.meta(),
-            });
-            if !writer.push(&SnapshotItem { dot, birth: entry.joined_ref().clock, payload }) {
-                lo = last - 1;
-                break;
-            }
-            last = dot;
-            self.sent += 1;
+    /// A stream given is over.
+    pub(super) fn forget_serve(&mut self, now: Time, id: StreamId) {
+        if let Some(serve) = self.serves.remove(&id)
+            && let Some(Attached { number, .. }) = serve.current
+        {
+            self.encodings.detach(now, number, id);
         }
-        bytes.extend_from_slice(&writer.finish(lo));
-        self.hi = lo;
     }
 }

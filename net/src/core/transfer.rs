@@ -1,10 +1,10 @@
-//! Taking snapshots: one stream at a time from a member, lane after lane, newest entries first.
+//! Taking lanes: one stream at a time from a member, lane after lane, as a snapshot or as operations from the owner's log.
 
 use super::Core;
 use super::io::{Output, StreamAction, StreamId, StreamInput, Time};
 use super::member::MemberState;
 use crate::wire::{self, Message, MessageBuffer};
-use headcount::replica::{ApplyError, LaneCondition};
+use headcount::replica::{ApplyError, DeltaView, LaneCondition};
 use headcount::{Incarnation, NodeId};
 use std::time::Duration;
 
@@ -21,9 +21,24 @@ pub(super) struct Fetch {
     incarnation: Incarnation,
     buffer: MessageBuffer,
     lanes: Vec<u16>,
-    /// The lane whose chunks come, and whether they are of use.
-    current: Option<(u16, bool)>,
+    current: Option<Current>,
     pub(super) deadline: Time,
+}
+
+/// How a lane comes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    Snapshot,
+    CatchUp,
+}
+
+/// The lane that comes.
+#[derive(Clone, Copy, Debug)]
+struct Current {
+    lane: u16,
+    kind: Kind,
+    /// It is of use.
+    wanted: bool,
 }
 
 /// What a message means for the stream.
@@ -35,6 +50,39 @@ enum Next {
     Failed,
 }
 
+impl Fetch {
+    /// Whether a lane may begin to come.
+    fn awaits(&self, lane: u16) -> bool {
+        self.current.is_none() && self.lanes.contains(&lane)
+    }
+
+    /// A lane that was asked for begins to come.
+    fn begin(&mut self, lane: u16, kind: Kind, begun: Result<(), ApplyError>) -> Next {
+        let wanted = match begun {
+            Ok(()) => true,
+            // What was asked for has come in another way meanwhile.
+            Err(ApplyError::SnapshotMisfit { .. }) => false,
+            Err(_) => return Next::Failed,
+        };
+        self.current = Some(Current { lane, kind, wanted });
+        Next::Continue
+    }
+
+    /// A part of a lane, which must be the one that comes.
+    fn part(&mut self, lane: u16, kind: Kind, apply: impl FnOnce() -> Result<(), ApplyError>) -> Next {
+        match self.current {
+            Some(Current { lane: current, kind: coming, wanted }) if current == lane && coming == kind => {
+                if wanted && apply().is_err() {
+                    Next::Failed
+                } else {
+                    Next::Continue
+                }
+            }
+            _ => Next::Failed,
+        }
+    }
+}
+
 impl Core {
     pub(super) fn on_stream(&mut self, now: Time, id: StreamId, input: StreamInput<'_>, out: &mut Output) {
         match input {
@@ -44,9 +92,9 @@ impl Core {
                 self.on_fetched(now, id, bytes, out);
             }
             StreamInput::Bytes(bytes) => self.on_request(now, id, bytes, out),
-            StreamInput::Writable => self.serve_more(now, id, out),
+            StreamInput::Writable => self.on_room(now, id),
             StreamInput::Closed => {
-                self.serves.remove(&id);
+                self.forget_serve(now, id);
                 self.fail_fetch(now, id, out);
             }
         }
@@ -63,7 +111,7 @@ impl Core {
             self.fail_fetch(now, id, out);
         }
         for id in serves {
-            self.serves.remove(&id);
+            self.forget_serve(now, id);
             out.streams.push((id, StreamAction::Abort));
         }
         let due: Vec<NodeId> = self
@@ -95,9 +143,19 @@ impl Core {
             if lane.needs_snapshot {
                 lane.needs_snapshot = false;
                 lane.in_transfer = true;
-                lanes.push((number, self.replica.snapshot_base(node, number).unwrap_or(0)));
+                let held = self.replica.remote_lane(node, number);
+                let reached = held.map_or(0, |held| held.reached);
+                let diverged = held.is_some_and(|held| held.condition == LaneCondition::Diverged);
+                let base = held.filter(|_| !diverged).map_or(0, |held| held.summary.clock);
+                lanes.push((
+                    lane.target.saturating_sub(base),
+                    wire::Wanted { lane: number, base, reached, diverged },
+                ));
             }
         }
+        // What lacks little is there first.
+        lanes.sort_by_key(|&(missing, wanted)| (missing, wanted.lane));
+        let lanes: Vec<wire::Wanted> = lanes.into_iter().map(|(_, wanted)| wanted).collect();
         if lanes.is_empty() {
             return;
         }
@@ -119,7 +177,7 @@ impl Core {
             node,
             incarnation: member.incarnation,
             buffer: MessageBuffer::default(),
-            lanes: lanes.into_iter().map(|(lane, _)| lane).collect(),
+            lanes: lanes.into_iter().map(|wanted| wanted.lane).collect(),
             current: None,
             deadline: now + STALL,
         };
@@ -163,36 +221,41 @@ impl Core {
     fn on_message(&mut self, now: Time, fetch: &mut Fetch, message: &Message<'_>) -> Next {
         let (node, life) = (fetch.node, fetch.incarnation);
         match *message {
-            Message::LaneBegin { lane, base, as_of, .. } if fetch.current.is_none() => {
-                if !fetch.lanes.contains(&lane) {
-                    return Next::Failed;
-                }
-                let wanted = match self.replica.snapshot_begin(node, life, lane, base, as_of) {
-                    Ok(()) => true,
-                    // What was asked for has come in another way meanwhile.
-                    Err(ApplyError::SnapshotMisfit { .. }) => false,
-                    Err(_) => return Next::Failed,
-                };
-                fetch.current = Some((lane, wanted));
-                Next::Continue
+            Message::LaneBegin { lane, .. } | Message::OpsBegin { lane, .. } if !fetch.awaits(lane) => {
+                Next::Failed
             }
-            Message::Chunk(ref chunk) => match fetch.current {
-                Some((lane, wanted)) if lane == chunk.lane => {
-                    let range = (chunk.lo, chunk.hi);
-                    if wanted && self.replica.snapshot_chunk(node, life, lane, range, &chunk.items).is_err() {
-                        return Next::Failed;
-                    }
-                    Next::Continue
-                }
-                _ => Next::Failed,
-            },
+            Message::LaneBegin { lane, base, as_of, .. } => {
+                let begun = self.replica.snapshot_begin(node, life, lane, base, as_of);
+                fetch.begin(lane, Kind::Snapshot, begun)
+            }
+            Message::OpsBegin { lane, lo, as_of } => {
+                let begun = self.replica.catch_up_begin(node, life, lane, lo, as_of);
+                fetch.begin(lane, Kind::CatchUp, begun)
+            }
+            Message::Chunk(ref chunk) => fetch.part(chunk.lane, Kind::Snapshot, || {
+                let range = (chunk.lo, chunk.hi);
+                self.replica.snapshot_chunk(node, life, chunk.lane, range, &chunk.items)
+            }),
+            Message::Dots(dots) => fetch.part(dots.lane, Kind::Snapshot, || {
+                self.replica.snapshot_live(node, life, dots.lane, (dots.lo, dots.hi), dots.live())
+            }),
+            Message::Ops(ref delta) => fetch.part(delta.lane, Kind::CatchUp, || {
+                let wire::DeltaFrame { lane, lo, hi, ref ops } = *delta;
+                self.replica.catch_up(node, life, &DeltaView { lane, lo, hi, ops })
+            }),
             Message::LaneEnd { lane, count, digest, .. } => match fetch.current.take() {
-                Some((current, wanted)) if current == lane => {
+                Some(Current { lane: current, kind, wanted }) if current == lane => {
                     if wanted && self.replica.snapshot_end(node, life, lane, count, digest).is_err() {
                         return Next::Failed;
                     }
+                    match kind {
+                        Kind::Snapshot => self.stats.snapshot_lanes_taken += 1,
+                        Kind::CatchUp => self.stats.catch_ups_taken += 1,
+                    }
+                    if !self.lane_arrived(now, node, lane) {
+                        return Next::Failed;
+                    }
                     fetch.lanes.retain(|&other| other != lane);
-                    self.lane_arrived(now, node, lane);
                     Next::Continue
                 }
                 _ => Next::Failed,
@@ -205,29 +268,22 @@ impl Core {
         }
     }
 
-    /// A lane's snapshot is through: its live deltas go on from there.
-    fn lane_arrived(&mut self, now: Time, node: NodeId, number: u16) {
-        self.stats.snapshot_lanes_taken += 1;
+    /// A lane is through: its live deltas go on from there. False if it was of no use, and is needed still.
+    fn lane_arrived(&mut self, now: Time, node: NodeId, number: u16) -> bool {
         self.version += 1;
         let held = self.replica.remote_lane(node, number);
-        let Some(member) = self.members.get_mut(&node) else {
-            return;
+        let held = held.filter(|held| held.condition == LaneCondition::Clean);
+        let (Some(held), Some(member)) = (held, self.members.get_mut(&node)) else {
+            return false;
         };
         let lane = &mut member.lanes[usize::from(number)];
         lane.in_transfer = false;
         lane.confirmed = true;
         lane.naks = 0;
-        match held {
-            Some(held) if held.condition == LaneCondition::Clean => {
-                lane.clock = held.summary.clock;
-                lane.target = lane.target.max(lane.clock);
-            }
-            _ => {
-                member.want_snapshot(number, now);
-                return;
-            }
-        }
+        lane.clock = held.summary.clock;
+        lane.target = lane.target.max(lane.clock);
         self.apply_waiting(now, node, number);
+        true
     }
 
     /// Ends a stream; lanes that it left out are asked for again, not before `wait`.

@@ -266,7 +266,10 @@ impl Driver {
             }
             match fate {
                 Fate::Open => {
-                    if self.connections.get(&token).is_some_and(Connection::wants_more) {
+                    let open = self.connections.get_mut(&token);
+                    if let Some(connection) = open.filter(|connection| connection.wants_more()) {
+                        // It sends when it has something and may: it is not asked again until then.
+                        connection.was_asked = true;
                         self.handle(Input::Stream(id, StreamInput::Writable));
                     }
                 }

@@ -19,6 +19,8 @@ pub(super) struct Connection {
     written: usize,
     /// The core has begun to serve, so it may have more.
     has_sent: bool,
+    /// It was asked for more, and has not sent since.
+    pub(super) was_asked: bool,
     /// Close once everything is written.
     finishing: bool,
     /// The system said that there is something to read, and it was not all read.
@@ -47,6 +49,7 @@ impl Connection {
             outgoing: Vec::new(),
             written: 0,
             has_sent: false,
+            was_asked: false,
             finishing: false,
             readable: false,
             writable: false,
@@ -64,6 +67,7 @@ impl Connection {
 
     /// Sends, without asking for more then.
     pub(super) fn greet(&mut self, bytes: Vec<u8>) {
+        self.was_asked = false;
         if self.written == self.outgoing.len() {
             self.outgoing = bytes;
             self.written = 0;
@@ -80,6 +84,7 @@ impl Connection {
     pub(super) fn wants_more(&self) -> bool {
         self.id.is_incoming()
             && self.has_sent
+            && !self.was_asked
             && !self.finishing
             && self.writable
             && self.outgoing.len() - self.written < LOW_WATER

@@ -168,6 +168,9 @@ fn random_world(seed: u64) -> World {
                 portion_bytes: pick(&mut rng, &[1_500, 10_000, 256_000]),
                 fetches: pick(&mut rng, &[1, 4]),
                 serves: pick(&mut rng, &[1, 2, 4]),
+                shared_bytes: pick(&mut rng, &[0, 4_000, 64_000_000]),
+                bulk_bytes_per_s: pick(&mut rng, &[200_000, 256_000_000]) as u64,
+                bulk_burst: pick(&mut rng, &[1, 20_000]) as u64,
             };
         }
         build.timing.forget_after = MS([3_000, 12_000, 1_200_000][pick(&mut rng, &[0, 1, 2])]);
@@ -231,7 +234,10 @@ impl World {
     /// What must stand still when nothing happens, node by node.
     fn repair_traffic(&self) -> Vec<[u64; 6]> {
         let numbers = |stats: NetStats| {
-            let snapshots = stats.snapshot_lanes_taken + stats.snapshots_failed + stats.snapshots_put_off;
+            let snapshots = stats.snapshot_lanes_taken
+                + stats.catch_ups_taken
+                + stats.snapshots_failed
+                + stats.snapshots_put_off;
             [stats.naks_sent, stats.repairs_sent, snapshots, stats.gaps, stats.stale, stats.incarnation_jumps]
         };
         self.processes().map(|process| numbers(process.core.stats())).collect()

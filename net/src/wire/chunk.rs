@@ -1,6 +1,6 @@
 //! Chunks: a lane's live dots over a range, the payload of a snapshot. [`super::chunk_writer`] makes them.
 //!
-//! A chunk says of dots in (lo, hi] that exactly these are alive, so a missing item is a removed entry. That
+//! A chunk says of dots in (lo, hi], all above the snapshot's base, that exactly these are alive, so a missing item is a removed entry. That
 //! is why nothing here ever leaves one out to make a chunk fit.
 
 use super::WireError;
@@ -9,7 +9,6 @@ use super::stream::{LENGTH_LEN, MESSAGE_MAX};
 use super::varint::Reader;
 pub(crate) use headcount::replica::{Payload, SnapshotItem as Item};
 
-pub(super) const HELD: u64 = 0;
 pub(super) const NEW_TOPIC: u64 = 1;
 pub(super) const KNOWN_TOPIC: u64 = 2;
 pub(super) const KIND_BITS: u32 = 2;
@@ -50,22 +49,18 @@ impl<'a> Chunk<'a> {
             let head = reader.varint()?;
             let birth = dot.checked_sub(head >> KIND_BITS).filter(|birth| *birth > 0);
             let topic = match head & ((1 << KIND_BITS) - 1) {
-                HELD => None,
                 NEW_TOPIC => {
                     let topic = reader.bytes()?;
                     topics.push(topic);
-                    Some(topic)
+                    topic
                 }
                 KNOWN_TOPIC => {
                     let index = usize::try_from(reader.varint()?).ok();
-                    Some(*index.and_then(|index| topics.get(index)).ok_or(WireError::Range)?)
+                    index.and_then(|index| topics.get(index)).ok_or(WireError::Range)?
                 }
                 _ => return Err(WireError::Kind),
             };
-            let payload = match topic {
-                Some(topic) => Some(Payload { topic, key: reader.bytes()?, meta: reader.bytes()? }),
-                None => None,
-            };
+            let payload = Some(Payload { topic, key: reader.bytes()?, meta: reader.bytes()? });
             items.push(Item { dot, birth: birth.ok_or(WireError::Range)?, payload });
         }
         Ok(Self { lane, lo, hi, items })
@@ -109,11 +104,8 @@ pub(super) mod tests {
                 let dot = previous - (step >> shift) % (previous - 1).min(1 << 50) - 1;
                 let birth = dot - ((age >> shift) % dot).min(u64::MAX >> KIND_BITS);
                 let dot = dot.max(1);
-                let payload = (kind >= 30).then(|| Payload {
-                    topic: &POOL[topic..topic * 2],
-                    key: &POOL[kind..kind + len],
-                    meta: &POOL[..kind],
-                });
+                let (topic, key) = (&POOL[topic..topic * 2], &POOL[kind..kind + len]);
+                let payload = Some(Payload { topic, key, meta: &POOL[..kind] });
                 items.push(Item { dot, birth, payload });
                 previous = dot;
             }
@@ -136,15 +128,15 @@ pub(super) mod tests {
         let items = vec![
             Item { dot: 20, birth: 20, payload: Some(ENTRY) },
             Item { dot: 18, birth: 15, payload: Some(Payload { key: b"l", ..ENTRY }) },
-            Item { dot: 17, birth: 16, payload: None },
+            Item { dot: 17, birth: 16, payload: Some(Payload { meta: b"", ..ENTRY }) },
         ];
         let chunk = Chunk { lane: 3, lo: 11, hi: 20, items };
         let message = chunk.encode().unwrap();
         let expected = [
-            &[23, 0, 0, 0, CHUNK, 3, 11, 9][..],
+            &[27, 0, 0, 0, CHUNK, 3, 11, 9][..],
             &[1, 1, 1, b't', 1, b'k', 2, b'm', b'm'],
             &[2, 3 << 2 | 2, 0, 1, b'l', 2, b'm', b'm'],
-            &[1, 1 << 2],
+            &[1, 1 << 2 | 2, 0, 1, b'k', 0],
         ];
         assert_eq!(message, expected.concat());
         assert_eq!(Chunk::decode(body(&message)), Ok(chunk));
@@ -159,16 +151,17 @@ pub(super) mod tests {
 
     #[test]
     fn impossible_chunks_are_refused() {
-        let cases: [(&str, &[u8], WireError); 12] = [
+        let cases: [(&str, &[u8], WireError); 13] = [
             ("nothing", &[], WireError::Truncated),
             ("lane 256", &[0x80, 0x02, 0, 9], WireError::Lane),
             ("lo = hi", &[1, 5, 0], WireError::Range),
-            ("same dot twice", &[1, 5, 4, 1, 0, 0, 0], WireError::Range),
+            ("same dot twice", &[1, 5, 4, 1, 1, 0, 0, 0, 0], WireError::Range),
             ("dot = lo", &[1, 5, 4, 5, 0], WireError::Range),
             ("dot below 0", &[1, 0, 4, 9, 0], WireError::Range),
-            ("birth at 0", &[1, 5, 4, 1, 9 << 2], WireError::Range),
-            ("birth below 0", &[1, 5, 4, 1, 10 << 2], WireError::Range),
+            ("birth at 0", &[1, 5, 4, 1, 9 << 2 | 1, 0, 0, 0], WireError::Range),
+            ("birth below 0", &[1, 5, 4, 1, 10 << 2 | 1, 0, 0, 0], WireError::Range),
             ("unknown kind", &[1, 5, 4, 1, 3], WireError::Kind),
+            ("no content", &[1, 5, 4, 1, 0], WireError::Kind),
             ("index without a dictionary", &[1, 5, 4, 1, 2, 0, 0, 0], WireError::Range),
             ("item ends early", &[1, 5, 4, 1], WireError::Truncated),
             ("meta ends early", &[1, 5, 4, 1, 1, 0, 0, 1], WireError::Truncated),

@@ -1,6 +1,6 @@
 //! The writer of chunks: packs a lane's live entries into messages of a bounded size.
 
-use super::chunk::{HELD, Item, KIND_BITS, KNOWN_TOPIC, NEW_TOPIC, Payload};
+use super::chunk::{Item, KIND_BITS, KNOWN_TOPIC, NEW_TOPIC, Payload};
 use super::dictionary::Dictionary;
 use super::stream::{CHUNK, LENGTH_LEN, MESSAGE_MAX};
 use super::varint::{put_bytes, put_lane, put_varint, varint_len};
@@ -43,31 +43,26 @@ impl ChunkWriter {
     pub(crate) fn push(&mut self, item: &Item<'_>) -> bool {
         let step = self.previous.checked_sub(item.dot).filter(|step| *step > 0);
         let age = item.dot.checked_sub(item.birth).filter(|age| *age <= u64::MAX >> KIND_BITS);
-        let (Some(step), Some(age), 1..) = (step, age, item.birth) else {
+        let (Some(step), Some(age), 1.., Some(payload)) = (step, age, item.birth, item.payload) else {
             debug_assert!(false, "{item:?} cannot follow dot {}", self.previous);
             return false;
         };
         let start = self.items.len();
-        let new_topic = self.put(step, age, item);
+        let new_topic = self.put(step, age, payload);
         if self.items.len() > self.budget {
             self.items.truncate(start);
             return false;
         }
-        if let (Some(at), Some(payload)) = (new_topic, item.payload) {
+        if let Some(at) = new_topic {
             self.topics.add(at, payload.topic);
         }
         self.previous = item.dot;
         true
     }
 
-    /// Appends `item`, and returns where its topic stands if it is spelled out.
-    fn put(&mut self, step: u64, age: u64, item: &Item<'_>) -> Option<usize> {
+    /// Appends an item, and returns where its topic stands if it is spelled out.
+    fn put(&mut self, step: u64, age: u64, Payload { topic, key, meta }: Payload<'_>) -> Option<usize> {
         let out = &mut self.items;
-        let Some(Payload { topic, key, meta }) = item.payload else {
-            put_varint(out, step);
-            put_varint(out, age << KIND_BITS | HELD);
-            return None;
-        };
         let known = self.topics.find(out, topic);
         put_varint(out, step);
         let new_topic = if let Some(index) = known {
@@ -127,19 +122,6 @@ mod tests {
         assert!(writer.push(&item));
         let message = writer.finish(0);
         assert_eq!(Chunk::decode(body(&message)).unwrap().items, [item]);
-    }
-
-    #[test]
-    fn held_dots_cost_two_bytes_each() {
-        let mut writer = ChunkWriter::new(1, 1 << 40, CHUNK_BUDGET);
-        let mut dot = 1 << 40;
-        while writer.push(&Item { dot, birth: dot, payload: None }) {
-            dot -= 100;
-        }
-        let message = writer.finish(dot);
-        assert!(message.len() <= CHUNK_BUDGET);
-        let count = Chunk::decode(body(&message)).unwrap().items.len();
-        assert!(count >= (CHUNK_BUDGET - 30) / 2, "{count}");
     }
 
     proptest! {

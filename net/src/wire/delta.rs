@@ -1,7 +1,6 @@
 //! Delta frames: a lane's operations over a range of clocks. [`super::delta_writer`] makes them.
 
 use super::WireError;
-#[cfg(test)]
 use super::delta_writer::DeltaWriter;
 use super::varint::Reader;
 pub(crate) use headcount::replica::Op;
@@ -43,6 +42,18 @@ impl<'a> DeltaFrame<'a> {
         let finished = writer.finish_frame();
         debug_assert_eq!(finished, Some((self.lane, self.lo, self.hi)));
         out.extend_from_slice(writer.body());
+    }
+
+    /// Appends what a frame has behind its length, for a message of a stream. For messages taken apart: the owner uses
+    /// [`DeltaWriter::finish_message`](super::DeltaWriter::finish_message).
+    pub(super) fn put_content(&self, out: &mut Vec<u8>) {
+        let mut writer = DeltaWriter::new(usize::MAX);
+        writer.start(self.lane, self.lo);
+        for op in &self.ops {
+            let written = writer.push(op);
+            debug_assert!(written, "{op:?} does not belong into ({}, {}]", self.lo, self.hi);
+        }
+        out.extend_from_slice(writer.content());
     }
 
     pub(super) fn decode(body: &'a [u8]) -> Result<Self, WireError> {

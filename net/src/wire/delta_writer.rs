@@ -5,6 +5,7 @@ use super::delta::SPAN_MAX;
 use super::delta::{ADD, AGED, NEW_TOPIC, Op, REMOVE, SKIP, TAG_BITS, UPDATE, advance};
 use super::dictionary::Dictionary;
 use super::frame::{DELTA, frame_len};
+use super::stream::{LENGTH_LEN, OPS};
 use super::varint::{put_bytes, put_lane, put_varint, varint_len};
 
 /// The age of the entry that an operation is about: None if it cannot be at this clock. An Add may be the
@@ -164,6 +165,22 @@ impl DeltaWriter {
         put_bytes(&mut self.body, &self.scratch);
         debug_assert!(self.body.len() <= self.budget);
         Some((open.lane, open.lo, open.clock))
+    }
+
+    /// Ends the open frame as a message of a stream, its length first, and returns it with its hi. None if it has no operations.
+    pub(crate) fn finish_message(&mut self) -> Option<(Vec<u8>, u64)> {
+        let open = self.open.take().filter(|open| open.clock > open.lo)?;
+        let mut out = Vec::with_capacity(LENGTH_LEN + 1 + self.scratch.len());
+        // Within the budget, which is the caller's to keep below what a message may have.
+        out.extend_from_slice(&(self.scratch.len() as u32 + 1).to_le_bytes());
+        out.push(OPS);
+        out.extend_from_slice(&self.scratch);
+        Some((out, open.clock))
+    }
+
+    /// What the open frame has behind its length.
+    pub(super) fn content(&self) -> &[u8] {
+        &self.scratch
     }
 
     /// The finished frames.

@@ -69,22 +69,28 @@
 //!
 //! | type | message | body |
 //! |---:|---|---|
-//! | 1 | Request | `HCSN`, version `u8` = 1, cluster `u32`, node `u32`, target node `u32`, target incarnation `u64`, lanes `[lane v, base v]` |
+//! | 1 | Request | `HCSN`, version `u8` = 1, cluster `u32`, node `u32`, target node `u32`, target incarnation `u64`, lanes `[lane v, base v, (reached − base) << 1 \| diverged v]` |
 //! | 2 | LaneBegin | lane `v`, base `v`, as of `v`, count `v` |
 //! | 3 | Chunk | lane `v`, lo `v`, hi − lo `v` ≥ 1, items up to the message's end |
 //! | 4 | LaneEnd | lane `v`, as of `v`, count `v`, digest `u64` |
 //! | 5 | Done | |
 //! | 6 | RetryAfter | milliseconds `u32` |
 //! | 7 | Refused | reason `u8`, incarnation `u64` |
+//! | 8 | OpsBegin | lane `v`, lo `v`, as of `v` |
+//! | 9 | Ops | lane `v`, lo `v`, operations as in a Delta up to the message's end |
+//! | 10 | Dots | lane `v`, lo `v`, hi − lo `v` ≥ 1, pairs `v`, dead k `u8` ≤ 48, live k `u8` ≤ 48, bits up to the message's end |
 //!
 //! An item of a chunk is `v` previous dot − dot (≥ 1; the first is counted from hi + 1), then `v` age `<< 2
 //! |` kind:
 //!
 //! | kind | then |
 //! |---:|---|
-//! | 0 | nothing: still alive, the receiver has it |
 //! | 1 | topic `bytes` (it joins the chunk's dictionary), key `bytes`, meta `bytes` |
 //! | 2 | dictionary index `v`, key `bytes`, meta `bytes` |
+//!
+//! The bits of Dots, lowest of each byte first and padded with zeros, are so many pairs of runs, from hi down: of dead clocks
+//! (at least 0 in the first pair, else 1), then of live ones (at least 1). A run's length less its least one is `length >> k` ones, a zero, and
+//! the k low bits, lowest first. What is below the last pair is dead.
 
 mod chunk;
 mod chunk_writer;
@@ -93,6 +99,7 @@ mod delta;
 mod delta_size;
 mod delta_writer;
 mod dictionary;
+mod dots;
 mod frame;
 mod heard;
 mod message_buffer;
@@ -108,6 +115,7 @@ pub(crate) use control::{Heartbeat, Hello, IncReject, LaneDigest, Leave, NAME_LE
 pub(crate) use delta::DeltaFrame;
 pub(crate) use delta_size::op_len_max;
 pub(crate) use delta_writer::DeltaWriter;
+pub(crate) use dots::DotsWriter;
 pub(crate) use frame::{Frame, frames};
 pub(crate) use heard::{Heard, Report};
 pub(crate) use message_buffer::MessageBuffer;
@@ -118,7 +126,7 @@ pub(crate) use seal::{
     BODY_MAX, DATAGRAM_ACCEPTED_MAX, DATAGRAM_MAX, HEADER_LEN, Header, SUITE_PLAIN, SUITE_SEALED,
     WIRE_VERSION, begin, finish, finish_sealed, open, open_sealed, packet_of, peek,
 };
-pub(crate) use stream::Message;
+pub(crate) use stream::{Message, Wanted};
 pub(crate) use varint::varint_len;
 
 /// Why bytes were refused. Decoding has no state, so a refusal changes nothing but the caller's counters.

@@ -25,6 +25,11 @@ impl<'a> Reader<'a> {
         self.rest.is_empty()
     }
 
+    /// Everything that was not read yet.
+    pub(super) const fn rest(self) -> &'a [u8] {
+        self.rest
+    }
+
     /// Ends the reading: whoever sent more than the fields means something else than we understood.
     pub(super) const fn finish(self) -> Result<(), WireError> {
         if self.rest.is_empty() { Ok(()) } else { Err(WireError::Trailing) }

@@ -7,3 +7,4 @@ mod modes;
 mod random;
 mod replication;
 mod stage;
+mod transfer;

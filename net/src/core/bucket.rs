@@ -1,0 +1,63 @@
+//! A token bucket: so many bytes a second, and so many at once.
+
+use super::io::Time;
+use std::time::Duration;
+
+/// See the module's documentation. What is taken may exceed what is there, once: the next taker waits until that is made up for.
+#[derive(Debug)]
+pub(super) struct Bucket {
+    bytes_per_s: u64,
+    burst: u64,
+    /// As of when it is full, if nobody takes: before now, it is.
+    full_at: Time,
+}
+
+impl Bucket {
+    pub(super) fn new(bytes_per_s: u64, burst: u64) -> Self {
+        Self { bytes_per_s: bytes_per_s.max(1), burst, full_at: Time::ZERO }
+    }
+
+    fn time_of(&self, bytes: u64) -> Duration {
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(self.bytes_per_s);
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+
+    /// When something can be taken; at once if that is not after now.
+    pub(super) fn ready_at(&self) -> Time {
+        self.full_at.saturating_sub(self.time_of(self.burst))
+    }
+
+    pub(super) fn take(&mut self, now: Time, bytes: usize) {
+        self.full_at = self.full_at.max(now) + self.time_of(bytes as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn a_burst_is_had_at_once_and_then_so_much_a_second() {
+        let mut bucket = Bucket::new(1_000_000, 10_000);
+        let mut now = MS(50);
+        let mut taken = 0;
+        while now < MS(1_050) {
+            if bucket.ready_at() <= now {
+                bucket.take(now, 3_000);
+                taken += 3_000;
+            } else {
+                now = bucket.ready_at();
+            }
+        }
+        assert!((1_010_000..=1_016_000).contains(&taken), "{taken}");
+    }
+
+    #[test]
+    fn who_did_not_take_for_long_has_no_more_than_a_burst() {
+        let mut bucket = Bucket::new(1_000, 500);
+        bucket.take(MS(1_000_000), 501);
+        assert_eq!(bucket.ready_at(), MS(1_000_001));
+    }
+}
