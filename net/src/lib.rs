@@ -28,6 +28,9 @@ mod core;
 mod driver;
 mod error;
 #[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod hostile;
+#[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stats;
 mod wire;

@@ -1,7 +1,7 @@
 //! Delta frames: a lane's operations over a range of clocks. [`super::delta_writer`] makes them.
 
 use super::WireError;
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 use super::delta_writer::DeltaWriter;
 use super::varint::Reader;
 pub(crate) use headcount::replica::Op;
@@ -30,7 +30,7 @@ pub(crate) struct DeltaFrame<'a> {
 }
 
 impl<'a> DeltaFrame<'a> {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     /// Appends the frame, neighbouring Skips merged. For frames made by hand: the send path uses
     /// [`DeltaWriter`].
     pub(crate) fn put(&self, out: &mut Vec<u8>) {

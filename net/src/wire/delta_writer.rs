@@ -166,7 +166,7 @@ impl DeltaWriter {
         Some((open.lane, open.lo, open.clock))
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     /// The finished frames.
     pub(crate) fn body(&self) -> &[u8] {
         &self.body
