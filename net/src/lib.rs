@@ -30,6 +30,9 @@ mod core;
 mod crypto;
 mod driver;
 mod error;
+#[cfg(any(test, feature = "sim"))]
+#[doc(hidden)]
+pub mod hostile;
 mod keys;
 mod network;
 #[cfg(any(test, feature = "sim"))]

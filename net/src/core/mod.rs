@@ -31,8 +31,8 @@ mod stranger;
 mod transfer;
 mod window;
 
-pub use io::Notice;
 pub(crate) use gate::{Budget, Security};
+pub use io::Notice;
 pub(crate) use io::{
     BarrierOutcome, Input, Mode, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time,
 };

@@ -83,9 +83,14 @@ impl World {
         }
         // What says that it is this node's own is passed over before anything else, damaged or not.
         let is_own = after.datagrams_received == before.datagrams_received;
-        if refused != u64::from(flipped && !is_own) {
+        // So is what its sender's budget does not allow.
+        let is_over = after.over_budget > before.over_budget;
+        if refused != u64::from(flipped && !is_own && !is_over) {
             let counted: Vec<_> = after.iter().zip(before.iter()).filter(|(now, then)| now != then).collect();
-            return breach("17", format!("{refused} datagrams refused, flipped: {flipped}; counted: {counted:?}"));
+            return breach(
+                "17",
+                format!("{refused} datagrams refused, flipped: {flipped}; counted: {counted:?}"),
+            );
         }
         if let Some(speaker) = heard {
             self.last_heard.insert(speaker, now);

@@ -29,7 +29,7 @@ pub(crate) struct DeltaFrame<'a> {
 }
 
 impl<'a> DeltaFrame<'a> {
-    #[cfg(test)]
+    #[cfg(any(test, feature = "sim"))]
     /// Appends the frame, neighbouring Skips merged. For frames made by hand: the send path uses
     /// [`DeltaWriter`].
     pub(crate) fn put(&self, out: &mut Vec<u8>) {

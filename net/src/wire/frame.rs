@@ -111,7 +111,7 @@ pub(super) fn put_frame(out: &mut Vec<u8>, kind: u8, write: impl FnOnce(&mut Vec
     out[start..].rotate_right(len_len);
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "sim"))]
 impl Frame<'_> {
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         match self {

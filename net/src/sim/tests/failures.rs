@@ -121,7 +121,10 @@ fn a_goodbye_is_not_undone_by_what_it_overtook() {
         stage.run(MS(800));
         for host in 1..3 {
             // Who has not had the new life's proof before its goodbye goes on with the old one, until that is down.
-            assert!(stage.at(host).core.peer(node).is_none_or(|peer| peer.incarnation != life), "seed {seed}");
+            assert!(
+                stage.at(host).core.peer(node).is_none_or(|peer| peer.incarnation != life),
+                "seed {seed}"
+            );
         }
         stage.settle();
     }

@@ -1,0 +1,467 @@
+//! What fuzzers feed: the decoders, and a node among peers that say anything at all.
+//!
+//! Each function takes the fuzzer's bytes and panics where a promise is broken. `net/fuzz` drives them with libFuzzer; the tests here run its
+//! corpus, and random bytes.
+
+use crate::config::Timing;
+use crate::core::{
+    Core, Input, Limits, Mode, Output, Phase, Security, Settings, StreamAction, StreamId, StreamInput, Time,
+};
+use crate::wire::{self, Frame, Message, MessageBuffer};
+use headcount::{Incarnation, NodeId, Session, Tracker};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+const CLUSTER: u32 = 7;
+const NAME: &str = "attacked";
+const TOPIC: &str = "own";
+/// As many actions are taken from one input.
+const ACTIONS_MAX: usize = 512;
+/// The body of a datagram and what a stream gets at once.
+const PIECE_MAX: usize = 1200;
+
+/// Decodes a datagram, as it is and as the body of a sealed one. A control frame that is understood, and written again, is understood as
+/// the same.
+pub fn datagram(bytes: &[u8]) {
+    let _refused_or_not = wire::open(bytes, CLUSTER);
+    for frame in wire::frames(bytes).map_while(Result::ok) {
+        if let Frame::Delta(_) = frame {
+            // What it says can be spelled in several ways.
+            continue;
+        }
+        let mut again = Vec::new();
+        frame.put(&mut again);
+        assert_eq!(
+            wire::frames(&again).collect::<Vec<_>>(),
+            [Ok(frame)],
+            "a frame written again is the same"
+        );
+    }
+}
+
+/// Takes a stream apart, in pieces whose length the first byte says, and decodes its messages.
+pub fn stream(bytes: &[u8]) {
+    let Some((&piece, bytes)) = bytes.split_first() else {
+        return;
+    };
+    let mut buffer = MessageBuffer::default();
+    for piece in bytes.chunks(usize::from(piece) + 1) {
+        if !buffer.push(piece) {
+            return;
+        }
+        loop {
+            match buffer.next() {
+                Ok(Some((kind, body))) => decode_message(kind, body),
+                Ok(None) => break,
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+fn decode_message(kind: u8, body: &[u8]) {
+    let Ok(message) = Message::decode(kind, body) else {
+        return;
+    };
+    let mut again = Vec::new();
+    if message.put(&mut again).is_ok() {
+        let (kind, body) = again[4..].split_first().expect("a message has a kind");
+        assert_eq!(Message::decode(*kind, body), Ok(message), "a message written again is the same");
+    }
+}
+
+/// Plays everybody else to a node: its peers, one that speaks as itself, and strangers at its streams. What any of them says is the
+/// fuzzer's choice, in datagrams whose seal is right.
+pub fn peers(bytes: &[u8]) {
+    let mut script = Script(bytes);
+    let mut attacked = Attacked::new();
+    for _ in 0..ACTIONS_MAX {
+        if script.0.is_empty() {
+            break;
+        }
+        attacked.act(&mut script);
+        attacked.check();
+    }
+}
+
+/// The fuzzer's bytes, as choices. At the end there are zeros.
+struct Script<'a>(&'a [u8]);
+
+impl<'a> Script<'a> {
+    fn byte(&mut self) -> u8 {
+        let Some((&first, rest)) = self.0.split_first() else {
+            return 0;
+        };
+        self.0 = rest;
+        first
+    }
+
+    fn below(&mut self, end: u8) -> u8 {
+        self.byte() % end
+    }
+
+    fn short(&mut self) -> u16 {
+        u16::from_le_bytes([self.byte(), self.byte()])
+    }
+
+    /// Small ones mostly, large ones too.
+    fn number(&mut self) -> u64 {
+        match self.byte() {
+            small @ ..240 => u64::from(small),
+            byte => (u64::from(self.short()) << (byte - 240) * 3) | u64::from(byte),
+        }
+    }
+
+    fn piece(&mut self) -> &'a [u8] {
+        let len = usize::from(self.short()) % PIECE_MAX;
+        let (piece, rest) = self.0.split_at(len.min(self.0.len()));
+        self.0 = rest;
+        piece
+    }
+}
+
+/// Who speaks to the node.
+struct Peer {
+    node: u32,
+    name: &'static str,
+    session: u64,
+    incarnation: u64,
+    packet: u64,
+    addr: SocketAddr,
+}
+
+/// The node, and what must not change about it.
+struct Attacked {
+    core: Core,
+    tracker: Tracker,
+    session: Session,
+    now: Time,
+    out: Output,
+    peers: Vec<Peer>,
+    streams: BTreeSet<StreamId>,
+    accepted: u64,
+    /// What its own session has, by key.
+    own: BTreeMap<String, Vec<u8>>,
+    incarnation: Incarnation,
+}
+
+impl Attacked {
+    fn new() -> Self {
+        let tracker = headcount::Config::default()
+            .shards(4)
+            .lane_log_max(64)
+            .memory_max(1 << 26)
+            .build()
+            .expect("these sizes are valid");
+        let settings = Settings {
+            cluster: CLUSTER,
+            name: NAME.to_owned(),
+            timing: Timing { forget_after: Duration::from_secs(30), ..Timing::default() },
+            limits: Limits { ring_datagrams: 64, waiting_bytes: 16 * 1024, ..Limits::default() },
+            tcp_port: 1,
+            receive_buffer: 0,
+            seed: 1,
+            security: Security::clear(1),
+            mode: Mode::Multicast,
+            datagram_max: wire::DATAGRAM_MAX,
+        };
+        let core = Core::new(settings, &tracker, Time::ZERO);
+        let names = ["peer-1", "peer-2", "peer-3", NAME];
+        let peer = |(name, number): (&'static str, u8)| Peer {
+            node: NodeId::from_name(name).0,
+            name,
+            session: 100 + u64::from(number),
+            incarnation: Incarnation { epoch: 1, nonce: u32::from(number) }.to_u64(),
+            packet: 0,
+            addr: SocketAddr::from(([10, 0, 0, number], 1000)),
+        };
+        let mut attacked = Self {
+            session: tracker.session(),
+            tracker,
+            core,
+            now: Time::ZERO,
+            out: Output::default(),
+            peers: names.into_iter().zip(1..).map(peer).collect(),
+            streams: BTreeSet::new(),
+            accepted: 0,
+            own: BTreeMap::new(),
+            incarnation: Incarnation::default(),
+        };
+        attacked.change(1);
+        attacked.pass(Duration::from_secs(1));
+        assert_eq!(*attacked.core.phase(), Phase::Live, "it has listened long enough");
+        (0..3).for_each(|peer| attacked.prove(peer));
+        attacked
+    }
+
+    fn act(&mut self, script: &mut Script<'_>) {
+        match script.below(12) {
+            0 => {
+                let (peer, body) = (script.below(4), script.piece());
+                self.say(peer, body);
+            }
+            1 => {
+                let (peer, bytes) = (usize::from(script.below(4)), script.piece());
+                let from = self.peers[peer].addr;
+                self.core.handle(self.now, Input::Datagram { from, bytes, by_group: true }, &mut self.out);
+            }
+            2 => self.hello(script),
+            3 => self.heartbeat(script),
+            4 | 5 => {
+                let (peer, lane, lo) = (script.below(4), script.below(6), script.number());
+                let mut body = vec![lane];
+                put_varint(&mut body, lo);
+                body.extend_from_slice(script.piece());
+                self.say_frame(peer, 3, &body);
+            }
+            6 => {
+                let ms = u64::from(script.short()) % 4_000;
+                self.pass(Duration::from_millis(ms));
+            }
+            7 => {
+                self.accepted += 2;
+                let id = StreamId(2 * self.accepted + 1);
+                self.streams.insert(id);
+                self.stream(id, StreamInput::Accepted);
+            }
+            8 | 9 => {
+                let picked = usize::from(script.byte());
+                let Some(&id) = self.streams.iter().nth(picked % self.streams.len().max(1)) else {
+                    return;
+                };
+                match script.below(6) {
+                    0 => self.stream(id, StreamInput::Closed),
+                    1 => self.stream(id, StreamInput::Writable),
+                    2 => self.stream(id, StreamInput::Bytes(script.piece())),
+                    _ => {
+                        let (kind, body) = (script.below(10), script.piece());
+                        let mut message = (body.len() as u32 + 1).to_le_bytes().to_vec();
+                        message.push(kind);
+                        message.extend_from_slice(body);
+                        self.stream(id, StreamInput::Bytes(&message));
+                    }
+                }
+            }
+            10 => self.change(script.byte()),
+            _ => {
+                // Another life of a peer, or another process of it.
+                let peer = usize::from(script.below(4));
+                let (epoch, nonce) = (u32::from(script.byte()), u32::from(script.below(3)));
+                self.peers[peer].incarnation = Incarnation { epoch, nonce }.to_u64();
+                self.peers[peer].session = 100 + u64::from(script.below(8));
+                self.peers[peer].packet = 0;
+                if script.below(4) > 0 {
+                    self.prove(peer as u8);
+                }
+            }
+        }
+        self.follow();
+    }
+
+    fn hello(&mut self, script: &mut Script<'_>) {
+        let peer = script.below(4);
+        let Peer { name, incarnation, .. } = self.peers[usize::from(peer)];
+        let hello = wire::Hello {
+            flags: script.below(4),
+            incarnation,
+            target_node: if script.below(2) == 0 { 0 } else { self.core.node().0 },
+            target_known: script.number(),
+            lanes: u16::from(script.below(6)),
+            tcp_port: u16::from(script.byte()),
+            wire_min: 0,
+            wire_max: script.below(3),
+            name,
+        };
+        let mut body = Vec::new();
+        Frame::Hello(hello).put(&mut body);
+        self.say(peer, &body);
+    }
+
+    fn heartbeat(&mut self, script: &mut Script<'_>) {
+        let peer = script.below(4);
+        let Peer { incarnation, .. } = self.peers[usize::from(peer)];
+        let mut clocks: Vec<(u16, u64)> = Vec::new();
+        let mut digests = Vec::new();
+        for _ in 0..script.below(5) {
+            clocks.push((u16::from(script.below(5)), script.number()));
+        }
+        for _ in 0..script.below(3) {
+            let lane = u16::from(script.below(5));
+            digests.push(wire::LaneDigest {
+                lane,
+                clock: script.number(),
+                count: script.number(),
+                digest: script.number(),
+            });
+        }
+        let (seq, since) = (script.number(), script.number());
+        let heartbeat =
+            wire::Heartbeat { seq, incarnation, lanes: 4, clocks, digests, epochs: vec![], since };
+        let mut body = Vec::new();
+        Frame::Heartbeat(heartbeat).put(&mut body);
+        self.say(peer, &body);
+    }
+
+    /// The peer gives back the cookie that the node would have given it.
+    fn prove(&mut self, peer: u8) {
+        let Peer { node, session, addr, .. } = self.peers[usize::from(peer)];
+        let cookie = self.core.cookie_for(self.now, addr, NodeId(node), session);
+        let mut body = Vec::new();
+        Frame::Proof(wire::Proof { cookie }).put(&mut body);
+        self.say(peer, &body);
+    }
+
+    /// A frame of that kind with that body.
+    fn say_frame(&mut self, peer: u8, kind: u8, body: &[u8]) {
+        let mut frame = vec![kind];
+        put_varint(&mut frame, body.len() as u64);
+        frame.extend_from_slice(body);
+        self.say(peer, &frame);
+    }
+
+    /// A datagram of a peer, with its seal.
+    fn say(&mut self, peer: u8, body: &[u8]) {
+        let peer = &mut self.peers[usize::from(peer)];
+        peer.packet += 1;
+        let header = wire::Header {
+            suite: 0,
+            cluster: CLUSTER,
+            key_epoch: 0,
+            node: peer.node,
+            session: peer.session,
+            packet: peer.packet,
+        };
+        let mut bytes = Vec::new();
+        wire::begin(&mut bytes, &header);
+        bytes.extend_from_slice(body);
+        wire::finish(&mut bytes);
+        self.core.handle(
+            self.now,
+            Input::Datagram { from: peer.addr, bytes: &bytes, by_group: true },
+            &mut self.out,
+        );
+    }
+
+    fn stream(&mut self, id: StreamId, input: StreamInput<'_>) {
+        if matches!(input, StreamInput::Closed) {
+            self.streams.remove(&id);
+        }
+        self.core.handle(self.now, Input::Stream(id, input), &mut self.out);
+    }
+
+    /// Time goes by, and the node does what is due.
+    fn pass(&mut self, by: Duration) {
+        let end = self.now + by;
+        while self.now < end {
+            let next = self.core.wake_at(self.now).max(self.now + Duration::from_micros(100)).min(end);
+            self.now = next;
+            self.core.handle(self.now, Input::Turn, &mut self.out);
+            self.follow();
+        }
+    }
+
+    /// The node's own session does something.
+    fn change(&mut self, choice: u8) {
+        let key = format!("key-{}", choice % 16);
+        let meta = vec![choice; usize::from(choice)];
+        let changed = match (choice % 3, self.own.contains_key(&key)) {
+            (0, true) => {
+                self.own.remove(&key);
+                self.session.untrack(TOPIC, &key).map(drop)
+            }
+            (_, true) => {
+                self.own.insert(key.clone(), meta.clone());
+                self.session.update(TOPIC, &key, meta).map(drop)
+            }
+            (_, false) => {
+                self.own.insert(key.clone(), meta.clone());
+                self.session.track(TOPIC, &key, meta).map(drop)
+            }
+        };
+        assert_eq!(changed, Ok(()), "there is room for what the node itself does");
+        self.core.handle(self.now, Input::Turn, &mut self.out);
+    }
+
+    /// Looks at what the node wants to do.
+    fn follow(&mut self) {
+        self.out.datagrams.clear();
+        for (id, action) in std::mem::take(&mut self.out.streams) {
+            match action {
+                StreamAction::Connect { .. } => drop(self.streams.insert(id)),
+                StreamAction::Abort | StreamAction::Finish => drop(self.streams.remove(&id)),
+                StreamAction::Send(_) | StreamAction::Greet(_) => {}
+            }
+        }
+    }
+
+    /// Nothing that others say changes what is the node's own, and nothing grows without bound.
+    fn check(&mut self) {
+        assert_eq!(self.core.broken_bound(), None);
+        assert_eq!(self.core.stats().quarantines, 0, "nothing panicked, not even where it is caught");
+        let own: BTreeMap<String, Vec<u8>> = self
+            .session
+            .entries()
+            .into_iter()
+            .map(|entry| (entry.key_str().into_owned(), entry.meta().to_vec()))
+            .collect();
+        assert_eq!(own, self.own, "the node's own entries are its own");
+        assert!(self.core.incarnation() >= self.incarnation, "a life does not go back");
+        self.incarnation = self.core.incarnation();
+        for (key, meta) in &self.own {
+            let is_listed =
+                self.tracker.get(TOPIC, key).iter().any(|entry| entry.is_local() && entry.meta() == meta);
+            assert!(is_listed, "{key} is listed");
+        }
+    }
+}
+
+fn put_varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::path::Path;
+
+    /// Every input of the corpus once more: what was found stays found.
+    fn corpus(target: &str, run: fn(&[u8])) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
+        let files =
+            std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+        let mut count = 0;
+        for file in files {
+            run(&std::fs::read(file.unwrap().path()).unwrap());
+            count += 1;
+        }
+        assert!(count > 0, "{} is empty", folder.display());
+    }
+
+    #[test]
+    fn the_corpus_breaks_nothing() {
+        corpus("datagram", datagram);
+        corpus("stream", stream);
+        corpus("peers", peers);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 200 } else { 2_000 }))]
+
+        #[test]
+        fn random_peers_break_nothing(bytes in prop::collection::vec(any::<u8>(), 0..3_000)) {
+            peers(&bytes);
+        }
+
+        #[test]
+        fn random_bytes_break_no_decoder(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+            datagram(&bytes);
+            stream(&bytes);
+        }
+    }
+}
