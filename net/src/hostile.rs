@@ -109,7 +109,7 @@ impl<'a> Script<'a> {
     fn number(&mut self) -> u64 {
         match self.byte() {
             small @ ..240 => u64::from(small),
-            byte => (u64::from(self.short()) << (byte - 240) * 3) | u64::from(byte),
+            byte => (u64::from(self.short()) << (3 * u32::from(byte - 240))) | u64::from(byte),
         }
     }
 

@@ -21,7 +21,7 @@ pub(crate) struct Cli {
 pub(crate) enum Part {
     /// A node, exactly as `headcount node` is one
     #[command(hide = true)]
-    Node(node::Args),
+    Node(Box<node::Args>),
     /// Waits for the end of its standard input, then removes what is left of a lab
     #[command(hide = true)]
     Keeper {
