@@ -3,6 +3,7 @@
 use super::lab::{Host, Lab};
 use crate::failure::{Failure, Seen, until};
 use crate::process_cost;
+use headcount_net::{KeyText, Keys};
 use headcount_tools::Limit;
 use headcount_tools::line::{Client, ClientError, Listed, Tokens};
 use headcount_tools::process::{NodeCommand, NodeProcess};
@@ -33,6 +34,7 @@ pub(crate) type Figures = BTreeMap<String, u64>;
 #[derive(Debug)]
 pub(crate) struct Fleet {
     program: PathBuf,
+    key: KeyText,
     running: Vec<Option<Running>>,
     /// What processes that are gone had counted, by host: the figures that are sums.
     gone: Vec<Figures>,
@@ -51,9 +53,11 @@ impl Fleet {
     pub(crate) fn start(lab: &Lab, limit: &Limit) -> Result<Self, Failure> {
         let program = std::env::current_exe()
             .map_err(|error| Failure::other(format!("cannot find this program: {error}")))?;
+        let key = Keys::generate(1).map_err(|error| Failure::other(format!("cannot make a key: {error}")))?;
         let nodes = lab.hosts().len();
         let mut fleet = Self {
             program,
+            key,
             running: (0..nodes).map(|_| None).collect(),
             gone: vec![Figures::new(); nodes],
             used: vec![Duration::ZERO; nodes],
@@ -71,7 +75,8 @@ impl Fleet {
         let host: &Host = &lab.hosts()[node];
         let mut command = NodeCommand::new(self.program.clone(), &name(node), CLUSTER, GROUP);
         command.launcher = ["ip", "netns", "exec", host.namespace.name()].map(Into::into).into();
-        command.options = vec!["--interface".into(), host.ip.to_string(), "--insecure".into()];
+        command.options = vec!["--interface".into(), host.ip.to_string()];
+        command.key = Some(self.key.clone());
         command
     }
 
