@@ -21,6 +21,20 @@
 //! Without a named interface everything stays on the loopback interface (time to live 0). Nothing is encrypted yet, so any other
 //! interface has to be allowed with [`Config::insecure`].
 
+/// Whether a bug is planted; in a build without the simulator, the literal `false`.
+#[cfg(any(test, feature = "sim"))]
+macro_rules! planted {
+    ($mutant:ident) => {
+        $crate::sim::is_planted($crate::sim::Mutant::$mutant)
+    };
+}
+#[cfg(not(any(test, feature = "sim")))]
+macro_rules! planted {
+    ($mutant:ident) => {
+        false
+    };
+}
+
 mod cluster;
 pub mod codec;
 mod config;

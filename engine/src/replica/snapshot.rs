@@ -124,7 +124,13 @@ impl Replica {
         if let Some(origin) = self.inner().origins.get(node)
             && let Some(lane) = origin.lanes.get(usize::from(lane))
         {
-            lane.lock().transfer = None;
+            let mut lane = lane.lock();
+            if planted!(AbortAdvances)
+                && let Some(transfer) = lane.transfer
+            {
+                (lane.clock, lane.condition) = (transfer.as_of, LaneCondition::Clean);
+            }
+            lane.transfer = None;
         }
     }
 }
@@ -143,7 +149,7 @@ impl LaneWriter<'_> {
         let usable = if self.lane.condition == LaneCondition::Diverged { 0 } else { have };
         // What an aborted snapshot brought stays, so an older one would go back behind it.
         let reached = have.max(self.lane.partial_as_of);
-        if base > usable || as_of < reached || (clean && as_of == have) {
+        if (base > usable && !planted!(NoBaseCheck)) || as_of < reached || (clean && as_of == have) {
             return Err(ApplyError::SnapshotMisfit { base, as_of, have });
         }
         self.lane.partial_as_of = as_of;
@@ -172,7 +178,7 @@ impl LaneWriter<'_> {
 
     fn chunk(&mut self, lo: u64, hi: u64, items: &[SnapshotItem<'_>]) -> Result<(), ApplyError> {
         let transfer = self.lane.transfer.ok_or(ApplyError::OutOfTurn)?;
-        if hi != transfer.next_hi || lo >= hi {
+        if (hi != transfer.next_hi && !planted!(AscendingSnapshot)) || lo >= hi {
             return Err(ApplyError::OutOfTurn);
         }
         self.check_items(lo, hi, transfer.base, items)?;
@@ -208,6 +214,13 @@ impl LaneWriter<'_> {
             }
         }
         self.lane.transfer = Some(Transfer { next_hi: lo, diverged, ..transfer });
+        if planted!(AscendingSnapshot) {
+            let next_hi = if hi == transfer.as_of { 0 } else { transfer.next_hi };
+            self.lane.transfer = Some(Transfer { next_hi, diverged, ..transfer });
+        }
+        if planted!(PartialAdvances) {
+            self.lane.clock = transfer.as_of;
+        }
         Ok(())
     }
 

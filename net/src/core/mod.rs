@@ -258,18 +258,21 @@ impl Core {
     fn take_incarnation(&mut self) {
         #[expect(clippy::cast_possible_truncation, reason = "32 random bits are wanted")]
         let nonce = self.rng.next() as u32;
-        self.incarnation = Incarnation { epoch: self.highest.epoch.saturating_add(1), nonce };
+        let step = u32::from(!planted!(EpochReused) || self.highest.epoch == 0);
+        self.incarnation = Incarnation { epoch: self.highest.epoch.saturating_add(step), nonce };
         self.replica.set_identity(self.node, &self.settings.name, self.incarnation);
     }
 
     /// Somebody knows a higher life of this node than the one it lives: it takes one above that and begins again.
     fn jump_above(&mut self, now: Time, highest: Incarnation, out: &mut Output) {
-        if self.phase != Phase::Live || highest <= self.incarnation {
+        if self.phase != Phase::Live || highest <= self.incarnation || planted!(JumpIgnored) {
             return;
         }
         self.stats.incarnation_jumps += 1;
         self.highest = highest;
-        self.session = self.rng.next();
+        if !planted!(SessionKept) {
+            self.session = self.rng.next();
+        }
         self.packet = 0;
         self.ring = Ring::new(self.replica.lanes(), &self.settings.limits);
         self.go_live(now, out);

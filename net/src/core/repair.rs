@@ -92,6 +92,9 @@ impl Core {
             return;
         }
         self.stats.naks_received += 1;
+        if planted!(NakIgnored) {
+            return;
+        }
         let mut wanted = Vec::new();
         let mut beyond = Vec::new();
         for &(lane, lo, hi) in &nak.ranges {

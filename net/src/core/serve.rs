@@ -31,6 +31,10 @@ impl Serve {
     pub(super) fn is_begun(&self) -> bool {
         self.begun
     }
+
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
 }
 
 #[derive(Debug)]
@@ -107,10 +111,16 @@ impl Core {
         serve.deadline = now + STALL;
         let mut bytes = Vec::new();
         let mut done = false;
-        while bytes.len() < limits.portion_bytes && !done {
+        let mut lane_at = 0;
+        while (bytes.len() < limits.portion_bytes || planted!(AscendingSnapshot)) && !done {
             if let Some(current) = &mut serve.current {
                 if current.hi > 0 {
+                    let len = bytes.len();
                     current.put_chunk(limits.chunk_bytes, &mut bytes);
+                    if planted!(AscendingSnapshot) {
+                        let chunk_len = bytes.len() - len;
+                        bytes[lane_at..].rotate_right(chunk_len);
+                    }
                     continue;
                 }
                 let headcount::replica::LaneSummary { clock, count, digest } = current.snapshot.summary;
@@ -129,6 +139,7 @@ impl Core {
                 let headcount::replica::LaneSummary { clock, count, .. } = snapshot.summary;
                 let _fits = Message::LaneBegin { lane, base, as_of: clock, count }.put(&mut bytes);
                 serve.current = Some(Current { snapshot, base, sent: 0, hi: clock });
+                lane_at = bytes.len();
             }
         }
         self.stats.snapshot_bytes_sent += bytes.len() as u64;

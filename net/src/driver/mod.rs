@@ -290,3 +290,31 @@ fn receive(socket: &UdpSocket, buffer: &mut [u8]) -> Option<(usize, SocketAddr)>
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_receive_does_not_keep_back_what_comes_after_it() {
+        let here = SocketAddr::from(([127, 0, 0, 1], 0));
+        let socket = UdpSocket::bind(here).unwrap();
+        let peer = std::net::UdpSocket::bind(here).unwrap();
+        socket.connect(peer.local_addr().unwrap()).unwrap();
+        peer.send_to(&[3], socket.local_addr().unwrap()).unwrap();
+        let mut buffer = [0; 16];
+        let until = Instant::now() + Duration::from_secs(10);
+        while socket.peek(&mut buffer).is_err() {
+            assert!(Instant::now() < until, "nothing came");
+            std::thread::yield_now();
+        }
+        drop(peer);
+        // Nobody listens there any more: the system answers, and the next receive on a connected socket fails.
+        socket.send(&[1]).unwrap();
+        let refused = socket.take_error().unwrap();
+        assert_eq!(refused.map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
+        // As before, but not looked at: the error stands in front of the datagram.
+        socket.send(&[2]).unwrap();
+        assert_eq!(receive(&socket, &mut buffer).map(|(len, _)| (len, buffer[0])), Some((1, 3)));
+    }
+}

@@ -16,10 +16,13 @@
 mod comparison;
 mod faults;
 mod invariants;
+mod ledger;
 mod lives;
+mod mutants;
 mod network;
 mod oracle;
 mod process;
+mod report;
 mod scenario;
 mod streams;
 #[cfg(test)]
@@ -29,7 +32,10 @@ mod view;
 mod workload;
 mod world;
 
-pub use scenario::{Faults, Report, Violation, run};
+pub(crate) use mutants::is_planted;
+pub use mutants::{Hunt, Mutant, hunt};
+pub use report::{Faults, Report, Violation};
+pub use scenario::{run, trace};
 
 /// An invariant does not hold.
 #[derive(Clone, Debug)]

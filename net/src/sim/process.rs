@@ -22,7 +22,14 @@ pub(crate) struct Build {
     pub(crate) timing: Timing,
     pub(crate) limits: Limits,
     pub(crate) sessions: usize,
+    /// A turn comes up to so much after the time that the core asked for.
+    pub(crate) lag_max: Duration,
+    /// It has the name of another and starts only to be in its way.
+    pub(crate) is_twin: bool,
 }
+
+/// How late the turns of a node come that has nothing else to do.
+const LAG_MAX: Duration = Duration::from_micros(200);
 
 impl Build {
     pub(crate) fn new(host: usize, shards: usize) -> Self {
@@ -33,7 +40,13 @@ impl Build {
             timing: Timing::default(),
             limits: Limits::default(),
             sessions: 4,
+            lag_max: LAG_MAX,
+            is_twin: false,
         }
+    }
+
+    pub(crate) fn is_laggard(&self) -> bool {
+        self.lag_max > LAG_MAX
     }
 }
 
@@ -63,6 +76,7 @@ pub(crate) struct Process {
     pub(crate) streams: StreamEnds,
     /// The tracker's wake-up of the driver.
     woken: Arc<AtomicBool>,
+    pub(crate) lag_max: Duration,
     /// The turn that is planned.
     pub(crate) turn_at: Option<Time>,
     /// Turns within the millisecond that began then.
@@ -124,6 +138,7 @@ impl Process {
             view: View::default(),
             streams: StreamEnds::default(),
             woken,
+            lag_max: build.lag_max,
             turn_at: None,
             turns: (Time::ZERO, 0),
             life: Incarnation::default(),
