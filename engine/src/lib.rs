@@ -47,6 +47,20 @@
 //! No guard leaves this crate and no lock is held while a caller's code runs, so nothing here deadlocks with it and everything
 //! can be held across an `await`.
 
+/// Whether a bug is planted; without the feature, the literal `false`.
+#[cfg(feature = "planted")]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::planted::is($crate::planted::Bug::$bug)
+    };
+}
+#[cfg(not(feature = "planted"))]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
 mod config;
 mod entry;
 mod error;
@@ -57,6 +71,8 @@ mod kernel;
 mod lane;
 mod memory;
 mod owned;
+#[cfg(feature = "planted")]
+pub mod planted;
 pub mod replica;
 mod session;
 mod shard;

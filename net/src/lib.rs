@@ -23,6 +23,20 @@
 //! of its nodes have ([`Keys`]): then every datagram and stream is encrypted and authenticated, and what is not the cluster's changes
 //! nothing. [`Config::insecure`] is the way to do without.
 
+/// Whether a bug is planted; in a build without the simulator, the literal `false`.
+#[cfg(any(test, feature = "sim"))]
+macro_rules! planted {
+    ($mutant:ident) => {
+        $crate::sim::is_planted($crate::sim::Mutant::$mutant)
+    };
+}
+#[cfg(not(any(test, feature = "sim")))]
+macro_rules! planted {
+    ($mutant:ident) => {
+        false
+    };
+}
+
 mod cluster;
 pub mod codec;
 mod config;

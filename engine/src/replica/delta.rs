@@ -131,7 +131,11 @@ impl Delta {
     pub fn ops(&self) -> impl Iterator<Item = Op<'_>> {
         self.operations.iter().map(|operation| match operation {
             DeltaOp::Add(entry) => Op::Add {
-                birth: entry.facts().birth,
+                birth: if planted!(ReplacedNotLogged) {
+                    entry.entry_ref().clock
+                } else {
+                    entry.facts().birth
+                },
                 topic: entry.topic(),
                 key: entry.key(),
                 meta: entry.meta(),
@@ -220,7 +224,8 @@ impl State {
         let hi = self.lane.clock.min(lo.saturating_add(clocks_max as u64));
         let mut operations = Vec::new();
         // Relaxed: who tells one receiver two deltas tells them in order, and so sees what the first has left here.
-        let holds_what_lives = !whole && lo >= self.lane.cut_as_of.load(Ordering::Relaxed);
+        let holds_what_lives =
+            !whole && (lo >= self.lane.cut_as_of.load(Ordering::Relaxed) || planted!(CutIgnored));
         if hi < self.lane.clock {
             self.lane.cut_as_of.fetch_max(self.lane.clock, Ordering::Relaxed);
         }
@@ -228,7 +233,9 @@ impl State {
             let live = || self.lane.dots.get(clock);
             let operation = match logged {
                 Logged::Remove { birth } => ChosenOp::Remove { birth },
-                Logged::Update { birth } if birth <= lo && holds_what_lives => {
+                Logged::Update { birth }
+                    if birth <= lo && holds_what_lives && !planted!(ReplacedNotLogged) =>
+                {
                     live().map_or(ChosenOp::Skip { count: 1 }, ChosenOp::Update)
                 }
                 Logged::Add | Logged::Update { .. } => {

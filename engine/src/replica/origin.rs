@@ -190,7 +190,7 @@ impl Origins {
 impl Table {
     fn highest(&self, node: NodeId) -> Option<Incarnation> {
         let known = self.by_node.get(&node).map(|origin| origin.incarnation);
-        known.max(self.fences.get(&node).copied())
+        known.max(self.fences.get(&node).copied().filter(|_| !planted!(FenceForgotten)))
     }
 
     fn fence(&mut self, node: NodeId, incarnation: Incarnation) {
@@ -343,7 +343,9 @@ impl Replica {
 impl Inner {
     /// Takes an origin's entries out of every reader's sight, and tells subscribers after that. They do not change meanwhile.
     fn hide(&self, origin: OriginIx, wakes: &mut Wakes) {
-        self.commons.hide(origin, true);
+        if !planted!(HiddenShown) {
+            self.commons.hide(origin, true);
+        }
         self.tell(origin, State::begin_leaving, wakes);
     }
 

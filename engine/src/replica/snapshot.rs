@@ -148,7 +148,13 @@ impl Replica {
         if let Some(origin) = self.inner().origins.get(node)
             && let Some(lane) = origin.lanes.get(usize::from(lane))
         {
-            lane.lock().transfer = None;
+            let mut lane = lane.lock();
+            if planted!(AbortAdvances)
+                && let Some(transfer) = lane.transfer
+            {
+                (lane.clock, lane.condition) = (transfer.as_of, LaneCondition::Clean);
+            }
+            lane.transfer = None;
         }
     }
 }
@@ -165,8 +171,9 @@ impl LaneWriter<'_> {
         let have = self.lane.clock;
         let clean = self.lane.condition == LaneCondition::Clean;
         let usable = if self.lane.condition == LaneCondition::Diverged { 0 } else { have };
+        let misfits = base > usable && !planted!(NoBaseCheck);
         // What an aborted transfer brought stays, so an older one would go back behind it.
-        if base > usable || as_of < self.lane.reached() || (clean && as_of == have) {
+        if misfits || as_of < self.lane.reached() || (clean && as_of == have) {
             return Err(ApplyError::SnapshotMisfit { base, as_of, have });
         }
         self.lane.partial_as_of = as_of;
@@ -227,16 +234,28 @@ impl LaneWriter<'_> {
                 self.remove(dot, slot);
             }
         }
-        self.lane.transfer =
-            Some(Transfer { progress: Progress::Down { next_hi: lo }, diverged, ..transfer });
+        self.note_range(transfer, (lo, hi), diverged);
         Ok(())
     }
 
     /// The transfer under way, if the range is what it needs next.
     fn expect_range(&self, lo: u64, hi: u64) -> Result<Transfer, ApplyError> {
         let next = Progress::Down { next_hi: hi };
-        let transfer = self.lane.transfer.filter(|transfer| transfer.progress == next && lo < hi);
+        let is_next = |transfer: &Transfer| transfer.progress == next || planted!(AscendingSnapshot);
+        let transfer = self.lane.transfer.filter(|transfer| is_next(transfer) && lo < hi);
         transfer.ok_or(ApplyError::OutOfTurn)
+    }
+
+    /// A range of the transfer is through.
+    fn note_range(&mut self, transfer: Transfer, (lo, hi): (u64, u64), diverged: bool) {
+        let mut next_hi = lo;
+        if planted!(AscendingSnapshot) {
+            next_hi = if hi == transfer.as_of { 0 } else { transfer.as_of };
+        }
+        self.lane.transfer = Some(Transfer { progress: Progress::Down { next_hi }, diverged, ..transfer });
+        if planted!(PartialAdvances) {
+            self.lane.clock = transfer.as_of;
+        }
     }
 
     fn live(
@@ -269,9 +288,7 @@ impl LaneWriter<'_> {
         for (dot, slot) in held {
             self.remove(dot, slot);
         }
-        let diverged = transfer.diverged || claimed != kept;
-        self.lane.transfer =
-            Some(Transfer { progress: Progress::Down { next_hi: lo }, diverged, ..transfer });
+        self.note_range(transfer, (lo, hi), transfer.diverged || claimed != kept);
         Ok(())
     }
 

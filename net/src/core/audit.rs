@@ -2,10 +2,18 @@
 
 use super::contacts::TOLD_MAX;
 use super::member::Member;
+use super::serve::Serve;
+use super::transfer::Fetch;
 use super::{Core, MemberState, Time};
 use crate::crypto::SenderId;
 use headcount::{Incarnation, NodeId};
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+
+/// The driver lets in no more connections than these.
+const CONNECTIONS_MAX: usize = 256;
+/// Bytes of a stream that wait: a message that is not whole, and what was read behind it.
+const BUFFERED_MAX: usize = 2 * 64 * 1024;
 
 /// A member, as its node hears it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,6 +36,11 @@ pub(crate) struct PeerLane {
 }
 
 impl Core {
+    /// The session that it speaks in.
+    pub(crate) fn session(&self) -> u64 {
+        self.session
+    }
+
     /// The clock up to which an own lane was told: what heartbeats say.
     pub(crate) fn told(&self, lane: u16) -> u64 {
         self.own.told(lane)
@@ -58,10 +71,6 @@ impl Core {
         self.gate.challenge(now, from, id).unwrap_or_default()
     }
 
-    pub(crate) fn session(&self) -> u64 {
-        self.session
-    }
-
     /// The first bound that is broken, in words.
     pub(crate) fn broken_bound(&self) -> Option<String> {
         let limits = &self.settings.limits;
@@ -89,8 +98,30 @@ impl Core {
         if let Some(what) = self.encodings.broken_bound(limits.serves) {
             return Some(what);
         }
-        (fetches > limits.fetches || serves > limits.serves)
-            .then(|| format!("{fetches} snapshots taken, {serves} given at once"))
+        if fetches > limits.fetches || serves > limits.serves {
+            return Some(format!("{fetches} snapshots taken, {serves} given at once"));
+        }
+        let connections = self.serves.len();
+        if connections > CONNECTIONS_MAX {
+            return Some(format!("{connections} streams are held for peers"));
+        }
+        let buffered =
+            self.fetches.values().map(Fetch::buffered).chain(self.serves.values().map(Serve::buffered));
+        if let Some(bytes) = buffered.max().filter(|&bytes| bytes > BUFFERED_MAX) {
+            return Some(format!("{bytes} B of a stream wait for the rest of their message"));
+        }
+        for (what, held, max) in [
+            ("goodbyes", self.farewells.len(), super::FAREWELLS_MAX),
+            ("questions to unknown nodes", self.asked.len(), super::receive::ASKED_MAX),
+            ("announcements", self.announce.len(), super::ANNOUNCE_AT.len()),
+        ] {
+            if held > max {
+                return Some(format!("{held} {what} are kept"));
+            }
+        }
+        let streams: BTreeSet<_> = self.members.values().filter_map(|member| member.transfer).collect();
+        (!streams.iter().eq(self.fetches.keys()))
+            .then(|| format!("members are in streams {streams:?}, there are {:?}", self.fetches.keys()))
     }
 }
 

@@ -20,7 +20,7 @@ impl Core {
         let lost = now.saturating_sub(self.planned.max(self.last_handled));
         self.last_handled = now;
         self.hearing.strain.late(now, lost, heartbeat);
-        if lost <= heartbeat / 2 {
+        if lost <= heartbeat / 2 || planted!(PauseIgnored) {
             return;
         }
         self.stats.pauses += 1;

@@ -156,6 +156,15 @@ impl Encoding {
         made
     }
 
+    /// Makes all of it, and puts the ranges between its beginning and its end into ascending order.
+    fn turn_round(&mut self, part_bytes: usize) {
+        while self.make(part_bytes) > 0 {}
+        let end = self.parts.len().saturating_sub(1);
+        if let Some(ranges) = self.parts.make_contiguous().get_mut(1..end) {
+            ranges.reverse();
+        }
+    }
+
     /// Whether somebody who comes now finds its beginning.
     fn is_open(&self) -> bool {
         self.first == 0
@@ -272,6 +281,9 @@ impl Encodings {
         }
         let encoding = Encoding::ops(replica, wanted, now, part_bytes);
         let mut encoding = encoding.or_else(|| Encoding::snapshot(replica, wanted, now))?;
+        if planted!(AscendingSnapshot) && !encoding.is_ops {
+            encoding.turn_round(part_bytes);
+        }
         encoding.askers.insert(asker, 0);
         let is_ops = encoding.is_ops;
         self.made += 1;

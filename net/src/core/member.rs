@@ -59,6 +59,11 @@ impl Lane {
         self.primed && !self.needs_snapshot && !self.in_transfer && self.clock >= self.target
     }
 
+    /// Deltas wait for a snapshot.
+    pub(super) fn must_wait(&self) -> bool {
+        self.needs_snapshot || self.in_transfer
+    }
+
     /// Something is missing between the clock held and what is known to be.
     pub(super) fn has_gap(&self) -> bool {
         self.clock < self.target
@@ -160,7 +165,7 @@ impl Member {
         bytes_max: usize,
     ) -> bool {
         let at = usize::from(lane);
-        if self.waiting_bytes + body.len() > bytes_max {
+        if self.waiting_bytes + body.len() > bytes_max && !planted!(WaitingUnbounded) {
             self.waiting_bytes -= self.lanes[at].drop_waiting();
             return false;
         }

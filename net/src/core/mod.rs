@@ -348,18 +348,22 @@ impl Core {
     fn take_incarnation(&mut self) {
         #[expect(clippy::cast_possible_truncation, reason = "32 random bits are wanted")]
         let nonce = self.rng.next() as u32;
-        self.incarnation = Incarnation { epoch: self.highest.epoch.saturating_add(1), nonce };
+        let step = u32::from(!planted!(EpochReused) || self.highest.epoch == 0);
+        self.incarnation = Incarnation { epoch: self.highest.epoch.saturating_add(step), nonce };
         self.replica.set_identity(self.node, &self.settings.name, self.incarnation);
     }
 
     /// Somebody knows a higher life of this node than the one it lives: it takes one above that and begins again.
     fn jump_above(&mut self, now: Time, highest: Incarnation, out: &mut Output) {
-        if self.phase != Phase::Live || highest <= self.incarnation || !self.may_jump(now, highest) {
+        let is_above = highest > self.incarnation && !planted!(JumpIgnored);
+        if self.phase != Phase::Live || !is_above || !self.may_jump(now, highest) {
             return;
         }
         self.stats.incarnation_jumps += 1;
         self.highest = highest;
-        self.session = self.rng.next();
+        if !planted!(SessionKept) {
+            self.session = self.rng.next();
+        }
         self.packet = 0;
         if let Some(keys) = &mut self.gate.keys {
             keys.restart(SenderId { node: self.node.0, session: self.session });

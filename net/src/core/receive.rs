@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// An unknown node is asked who it is this often at most.
 const ASK_EVERY: Duration = Duration::from_millis(50);
-const ASKED_MAX: usize = 1024;
+pub(super) const ASKED_MAX: usize = 1024;
 
 /// Where a datagram came from.
 #[derive(Clone, Copy)]
@@ -146,7 +146,7 @@ impl Core {
                 }
                 _ => false,
             };
-            if give_way {
+            if give_way && !planted!(TwinsLive) {
                 self.meet_myself(sender.addr);
                 return;
             }
@@ -348,14 +348,15 @@ impl Core {
         let Some(lane) = member.lanes.get(usize::from(digest.lane)) else {
             return;
         };
-        if !lane.is_synced() || lane.clock != digest.clock {
+        if (!lane.is_synced() || lane.clock != digest.clock) && !planted!(DigestWhileUnclean) {
             return;
         }
         let Some(held) = self.replica.remote_lane(node, digest.lane) else {
             return;
         };
         let differs = (held.summary.count, held.summary.digest) != (digest.count, digest.digest);
-        if held.condition == LaneCondition::Clean && held.summary.clock == digest.clock && differs {
+        let is_clean = held.condition == LaneCondition::Clean && held.summary.clock == digest.clock;
+        if differs && (is_clean || planted!(DigestWhileUnclean)) {
             self.stats.digest_mismatches += 1;
             self.replica.mark_diverged(node, digest.lane);
             member.want_snapshot(digest.lane, now);
@@ -387,7 +388,9 @@ impl Core {
             self.stats.duplicates += 1;
             return;
         }
-        if delta.lo > lane.clock || lane.needs_snapshot || lane.in_transfer {
+        let is_early = delta.lo > lane.clock && !planted!(NoGapCheck);
+        let must_wait = lane.must_wait() && !planted!(DeltaDuringSnapshot);
+        if is_early || must_wait {
             if delta.lo > lane.clock {
                 self.stats.gaps += 1;
             }
@@ -441,8 +444,7 @@ impl Core {
     /// Applies what waited in a lane, as far as it now fits.
     pub(super) fn apply_waiting(&mut self, now: Time, node: NodeId, lane: u16) {
         while let Some(member) = self.members.get_mut(&node)
-            && !member.lanes[usize::from(lane)].in_transfer
-            && !member.lanes[usize::from(lane)].needs_snapshot
+            && (!member.lanes[usize::from(lane)].must_wait() || planted!(DeltaDuringSnapshot))
             && let Some((lo, waiting)) = member.take_waiting(lane)
         {
             if waiting.hi <= member.lanes[usize::from(lane)].clock {
@@ -461,7 +463,8 @@ impl Core {
     }
 
     fn on_offer(&mut self, now: Time, sender: Sender, offer: &wire::SnapshotOffer) {
-        if offer.target_node != self.node.0 || offer.target_session != self.session {
+        let for_me = offer.target_node == self.node.0 && offer.target_session == self.session;
+        if !for_me || planted!(OfferIgnored) {
             return;
         }
         let Some(member) = self.members.get_mut(&sender.node) else {

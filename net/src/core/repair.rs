@@ -96,6 +96,9 @@ impl Core {
             return;
         }
         self.stats.naks_received += 1;
+        if planted!(NakIgnored) {
+            return;
+        }
         // What the asker would take for a replay is of no use to it.
         self.ring.drop_before(self.packet.saturating_sub(WINDOW));
         let mut wanted = Vec::new();

@@ -95,7 +95,7 @@ impl Ring {
         let mut covered = lo;
         for &(frame_lo, frame_hi, number) in frames.range(from..).take_while(|&&(frame_lo, ..)| frame_lo < hi)
         {
-            if frame_lo > covered {
+            if frame_lo > covered && !planted!(RingCoversHoles) {
                 break;
             }
             covered = frame_hi;

@@ -36,6 +36,10 @@ impl Serve {
     pub(super) fn is_begun(&self) -> bool {
         self.begun
     }
+
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
 }
 
 impl Core {

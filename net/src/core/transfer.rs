@@ -25,6 +25,13 @@ pub(super) struct Fetch {
     pub(super) deadline: Time,
 }
 
+#[cfg(any(test, feature = "sim"))]
+impl Fetch {
+    pub(super) fn buffered(&self) -> usize {
+        self.buffer.len()
+    }
+}
+
 /// How a lane comes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Kind {
@@ -146,7 +153,10 @@ impl Core {
                 let held = self.replica.remote_lane(node, number);
                 let reached = held.map_or(0, |held| held.reached);
                 let diverged = held.is_some_and(|held| held.condition == LaneCondition::Diverged);
-                let base = held.filter(|_| !diverged).map_or(0, |held| held.summary.clock);
+                let mut base = held.filter(|_| !diverged).map_or(0, |held| held.summary.clock);
+                if planted!(NoBaseCheck) {
+                    base = lane.target;
+                }
                 lanes.push((
                     lane.target.saturating_sub(base),
                     wire::Wanted { lane: number, base, reached, diverged },

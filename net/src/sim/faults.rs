@@ -2,10 +2,14 @@
 
 use super::Breach;
 use super::network::Weather;
+use super::streams::SEGMENT_MAX;
 use super::world::{Event, World};
 use std::time::Duration;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// When the faults have stopped, what is dead starts again after this.
+const START_AFTER: Duration = Duration::from_millis(200);
 
 impl World {
     fn some_host(&mut self) -> usize {
@@ -28,6 +32,13 @@ impl World {
         }
         let next = MS(50 + self.rng.below(1_400));
         self.plan(next, Event::Trouble);
+        let idle_twin = (0..self.hosts.len())
+            .find(|&at| self.hosts[at].build.is_twin && self.hosts[at].process.is_none());
+        if let Some(twin) = idle_twin
+            && self.rng.below(5) == 0
+        {
+            self.plan(MS(1), Event::Start(twin));
+        }
         let host = self.some_host();
         match self.rng.below(100) {
             0..15 => {
@@ -43,7 +54,7 @@ impl World {
                 let spell = self.spell();
                 self.split(&[host], spell);
             }
-            33..46 => {
+            33..44 => {
                 let time = if self.rng.below(3) == 0 {
                     MS(2_000 + self.rng.below(8_000))
                 } else {
@@ -52,10 +63,27 @@ impl World {
                 self.faults.pauses += 1;
                 self.pause(host, time);
             }
-            46..60 => {
+            44..47 => {
+                let time = MS(1 + self.rng.below(60));
+                self.faults.chokes += 1;
+                self.say(host, format!("can hardly send for {time:?}"));
+                let until = self.now + time;
+                self.network.choke(host, until);
+            }
+            47..56 => {
                 self.faults.crashes += 1;
                 self.crash(host);
                 self.plan_start(host);
+            }
+            56..60 => {
+                // It is back where nobody hears it, so it takes an epoch that it has had.
+                self.faults.crashes += 1;
+                self.faults.regressed += 1;
+                self.crash(host);
+                let spell = MS(400 + self.rng.below(2_500));
+                self.split(&[host], spell);
+                let after = MS(1 + self.rng.below(50));
+                self.plan(after, Event::Start(host));
             }
             60..68 => {
                 self.faults.leaves += 1;
@@ -87,6 +115,7 @@ impl World {
             }
             _ => {
                 self.network.weather = Weather::random(&mut self.rng);
+                self.season();
                 let weather = self.network.weather;
                 self.say(host, format!("{weather:?}"));
             }
@@ -137,8 +166,10 @@ impl World {
     pub(crate) fn calm_down(&mut self) {
         self.say(0, "the faults stop".into());
         (self.busy, self.restless) = (false, false);
+        self.starts_until = self.now + START_AFTER;
         self.network.weather = Weather::CALM;
         self.network.heal();
+        self.make_slow(SEGMENT_MAX, Duration::ZERO);
         let now = self.now;
         for host in 0..self.hosts.len() {
             let at = &mut self.hosts[host];
@@ -147,8 +178,10 @@ impl World {
                 let resume = at.process.as_ref().map(|process| Event::Resume(process.id));
                 resume.into_iter().for_each(|event| self.plan(Duration::ZERO, event));
             }
-            // One that is leaving goes first.
-            self.plan(MS(200), Event::Start(host));
+            // One that is leaving goes first. A twin that runs, runs on.
+            if !self.hosts[host].build.is_twin {
+                self.plan(START_AFTER, Event::Start(host));
+            }
         }
     }
 }

@@ -23,6 +23,8 @@ const LOOK_EVERY: u64 = 64;
 const COMPARE_EVERY: u64 = 384;
 /// Late by so much is late by the grain of heartbeats and turns.
 const GRAIN: Duration = Duration::from_millis(400);
+/// Of so many requests for repair, one at the least has an answer.
+const NAKS_ANSWERED: u64 = 12;
 /// A core that wants more turns than this within a millisecond spins.
 const TURNS_PER_MS_MAX: u32 = 60;
 
@@ -36,11 +38,15 @@ impl World {
         id: ProcessId,
         from: SocketAddr,
         bytes: &Arc<[u8]>,
-        flipped: bool,
+        damaged: bool,
         by_group: bool,
     ) -> Result<(), Breach> {
         let now = self.now;
-        let Some(process) = self.process_mut(id) else {
+        let Some(&at) = self.homes.get(id) else {
+            return Ok(());
+        };
+        let (ledger, process) = (&self.ledger, self.hosts[at].process.as_mut());
+        let Some(process) = process.filter(|process| process.id == id) else {
             return Ok(());
         };
         let host = process.host;
@@ -57,18 +63,42 @@ impl World {
             .map(|(header, _)| (NodeId(header.node), header.session));
         let takes_part = process.takes_part();
         process.note_heard(now, speaker);
-        let goodbye = speaker.zip(opened).and_then(|((node, session), (_, body))| {
-            let peer = process.core.peer(node).filter(|peer| takes_part && peer.session == session)?;
-            let says_goodbye = |frame: Frame<'_>| matches!(frame, Frame::Leave(leave) if leave.incarnation == peer.incarnation.to_u64());
-            wire::frames(body).flatten().any(says_goodbye).then_some(peer)
+        let frames: Vec<Frame<'_>> =
+            opened.map(|(_, body)| wire::frames(body).flatten().collect()).unwrap_or_default();
+        let known = speaker.and_then(|(node, session)| {
+            process.core.peer(node).filter(|peer| takes_part && peer.session == session)
         });
-        if let Some(peer) = goodbye {
-            process.goodbyes.insert(peer.node, peer.incarnation);
+        let mut owed = Owed::default();
+        for frame in &frames {
+            match (frame, known) {
+                (Frame::Leave(leave), Some(peer)) if leave.incarnation == peer.incarnation.to_u64() => {
+                    process.goodbyes.insert(peer.node, peer.incarnation);
+                }
+                (Frame::SnapshotOffer(offer), Some(peer))
+                    if process.is_meant(offer.target_node, offer.target_session) =>
+                {
+                    owed.offers_of = peer.node;
+                    owed.offered = offer
+                        .lanes
+                        .iter()
+                        .copied()
+                        .filter(|&lane| process.is_behind(peer.node, lane))
+                        .collect();
+                }
+                (Frame::Nak(nak), _)
+                    if speaker.is_some()
+                        && !is_own
+                        && process.is_meant(nak.target_node, nak.target_session) =>
+                {
+                    owed.offer = ledger.is_beyond(process.node, nak.target_session, nak);
+                }
+                _ => {}
+            }
         }
         if is_own {
             self.trace.mix(bytes);
         } else {
-            self.trace.note(now, host, Note::Datagram { bytes: Arc::clone(bytes), flipped });
+            self.trace.note(now, host, Note::Datagram { bytes: Arc::clone(bytes), damaged });
         }
         self.handle(id, Input::Datagram { from, bytes, by_group })?;
         let Some(process) = self.process_mut(id) else {
@@ -81,16 +111,23 @@ impl World {
         if after.quarantines > 0 {
             return breach("panic", "a core stumbled over a frame, and said so on standard error".into());
         }
-        // What says that it is this node's own is passed over before anything else, damaged or not.
-        let is_own = after.datagrams_received == before.datagrams_received;
+        // What says that it is of this very session is passed over before anything else, damaged or not.
+        let passed_over = after.datagrams_received == before.datagrams_received;
         // So is what its sender's budget does not allow.
         let is_over = after.over_budget > before.over_budget;
-        if refused != u64::from(flipped && !is_own && !is_over) {
+        if refused != u64::from(damaged && !passed_over && !is_over) {
             let counted: Vec<_> = after.iter().zip(before.iter()).filter(|(now, then)| now != then).collect();
             return breach(
                 "17",
-                format!("{refused} datagrams refused, flipped: {flipped}; counted: {counted:?}"),
+                format!("{refused} datagrams refused, damaged: {damaged}; counted: {counted:?}"),
             );
+        }
+        if let Some(&lane) = owed.offered.iter().find(|&&lane| process.is_behind(owed.offers_of, lane)) {
+            let what = format!("n{host} does not take the offer of {} for lane {lane}", owed.offers_of);
+            return breach("7", what);
+        }
+        if owed.offer && after.repairs_beyond_ring == before.repairs_beyond_ring {
+            return breach("7", format!("n{host} was asked for what it never told, and offers no snapshot"));
         }
         if let Some(speaker) = heard {
             self.last_heard.insert(speaker, now);
@@ -120,6 +157,15 @@ impl World {
         {
             return breach("8", what);
         }
+        if steps.is_multiple_of(16) {
+            let portion = self.hosts[host].build.limits.portion_bytes;
+            if let Some(what) = self.unsent_bytes(id, portion) {
+                return breach("8", what);
+            }
+        }
+        let Some(process) = self.hosts[host].process.as_mut() else {
+            return Ok(());
+        };
         if everywhere || steps.is_multiple_of(LOOK_EVERY) {
             let peers: Vec<NodeId> = process.core.peers().map(|peer| peer.node).collect();
             for node in peers {
@@ -156,6 +202,18 @@ impl World {
             process.check_content(peer.node, &self.oracle)?;
         }
         process.check_view(&self.oracle)
+    }
+
+    /// Who was asked for repairs again and again has answered.
+    pub(super) fn check_answers(&self) -> Result<(), Breach> {
+        for process in self.processes() {
+            let stats = process.core.stats();
+            if stats.naks_received >= NAKS_ANSWERED && stats.repairs_sent + stats.repairs_beyond_ring == 0 {
+                let what = format!("n{} got {} requests, answered none", process.host, stats.naks_received);
+                return breach("7", what);
+            }
+        }
+        Ok(())
     }
 
     /// Why the nodes do not agree yet, if they do not.
@@ -196,7 +254,33 @@ impl World {
     }
 }
 
+/// What a process has to do about a datagram at once.
+#[derive(Debug)]
+struct Owed {
+    /// It has to fetch these lanes of that node.
+    offers_of: NodeId,
+    offered: Vec<u16>,
+    /// It has to offer a snapshot.
+    offer: bool,
+}
+
+impl Default for Owed {
+    fn default() -> Self {
+        Self { offers_of: NodeId(0), offered: Vec::new(), offer: false }
+    }
+}
+
 impl Process {
+    fn is_meant(&self, node: u32, session: u64) -> bool {
+        node == self.node.0 && session == self.core.session() && *self.core.phase() == Phase::Live
+    }
+
+    /// Something of a lane is missing, and no snapshot is to bring it.
+    fn is_behind(&self, node: NodeId, lane: u16) -> bool {
+        let lane = self.core.peer_lane(node, lane);
+        lane.is_some_and(|lane| lane.clock < lane.target && !lane.needs_snapshot && !lane.in_transfer)
+    }
+
     /// Whether it listens to others.
     fn takes_part(&self) -> bool {
         matches!(self.core.phase(), Phase::Listening { .. } | Phase::Live)
@@ -272,8 +356,10 @@ impl Process {
             {
                 return breach("4", format!("{:?} without an operation", event.kind));
             }
+            self.view.note_edge(&event.kind)?;
             self.view.apply(event.kind, oracle, is_gone)?;
         }
+        self.view.check_edges()?;
         for (node, life, count) in self.view.lives() {
             if is_gone(node, life) {
                 let peer = core.peer(node);

@@ -6,6 +6,7 @@ use super::process::{Process, static_addr};
 use super::trace::Note;
 use super::world::{CLUSTER, Event, World};
 use crate::core::{Input, Phase};
+use crate::error::StopReason;
 use std::time::Duration;
 
 impl World {
@@ -20,6 +21,9 @@ impl World {
         let process = Process::start(&self.hosts[host].build, host, id, CLUSTER, seed, self.now);
         self.homes.push(host);
         self.hosts[host].process = Some(process);
+        if self.hosts[host].build.is_twin {
+            self.faults.twins += 1;
+        }
         self.say(host, format!("starts as process {id}"));
         let seeds: Vec<_> = self.hosts[host].build.seeds.iter().map(|&host| static_addr(host)).collect();
         if !seeds.is_empty() {
@@ -106,6 +110,24 @@ impl World {
         };
         let host = process.host;
         match process.core.phase() {
+            Phase::Stopped(StopReason::DuplicateNode { .. }) => {
+                // The one that gave way was only starting, or the lower of two.
+                let own = process.is_live.then(|| (process.life, process.core.session()));
+                if !self.ledger.has_rival(process.node, id, process.started, own) {
+                    return Err(Breach::new(
+                        "life",
+                        format!("n{host} stopped, and no other is above {own:?}"),
+                    ));
+                }
+                if process.view.entries().next().is_some() {
+                    return Err(Breach::new("6", format!("n{host} has stopped and still shows entries")));
+                }
+                self.faults.twins_stopped += 1;
+                self.say(host, "stops: another speaks under its name".into());
+                self.cut_streams(id);
+                self.remove_process(host);
+                Ok(())
+            }
             Phase::Stopped(reason) => Err(Breach::new("life", format!("n{host} stopped: {reason}"))),
             Phase::Left => {
                 if process.view.entries().next().is_some() {

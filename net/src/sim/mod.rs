@@ -4,7 +4,9 @@
 //! The simulator performs the applications' operations itself and writes each down, so it knows what every lane was at every clock,
 //! apart from the code that replicates it. After every step of every node it checks the invariants of the protocol; then it
 //! stops the faults and demands that all views become equal and the repair traffic ends. A run is its seed: what
-//! [`Violation`] reports happens again, step by step, in a run of the same seed.
+//! [`Violation`] reports happens again, step by step, in a run of the same seed, and [`trace()`] tells all of it.
+//!
+//! That it would notice is shown with [`Mutant`]s: rules of the protocol left out, one at a time, each of which [`hunt`] kills.
 //!
 //! ```
 //! # #[cfg(feature = "sim")] {
@@ -18,10 +20,13 @@ mod comparison;
 mod crowd;
 mod faults;
 mod invariants;
+mod ledger;
 mod lives;
+mod mutants;
 mod network;
 mod oracle;
 mod process;
+mod report;
 mod scenario;
 mod streams;
 #[cfg(test)]
@@ -32,7 +37,10 @@ mod workload;
 mod world;
 
 pub use crowd::Crowd;
-pub use scenario::{Faults, Report, Violation, run};
+pub(crate) use mutants::is_planted;
+pub use mutants::{Hunt, Mutant, hunt};
+pub use report::{Faults, Report, Violation};
+pub use scenario::{run, trace};
 
 /// An invariant does not hold.
 #[derive(Clone, Debug)]

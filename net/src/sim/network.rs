@@ -16,8 +16,16 @@ pub(crate) struct Weather {
     pub(crate) late: u64,
     /// One bit of a copy is turned.
     pub(crate) flip: u64,
+    /// A copy is cut short, or has something behind its end.
+    pub(crate) cut: u64,
+    /// Random bytes come to somebody.
+    pub(crate) garbage: u64,
+    /// An earlier datagram is sent once more to somebody.
+    pub(crate) replay: u64,
     /// A stream breaks before its next piece.
     pub(crate) stream_break: u64,
+    /// A bit of a piece of a request is turned.
+    pub(crate) stream_damage: u64,
     /// Copies take up to so long, each for itself.
     pub(crate) delay_max: Duration,
 }
@@ -30,7 +38,11 @@ impl Weather {
         duplication: 0,
         late: 0,
         flip: 0,
+        cut: 0,
+        garbage: 0,
+        replay: 0,
         stream_break: 0,
+        stream_damage: 0,
         delay_max: Duration::from_micros(200),
     };
 
@@ -44,7 +56,11 @@ impl Weather {
             duplication: or_none(rng, 100),
             late: or_none(rng, 30),
             flip: or_none(rng, 20),
+            cut: or_none(rng, 20),
+            garbage: or_none(rng, 20),
+            replay: or_none(rng, 40),
             stream_break: or_none(rng, 120),
+            stream_damage: or_none(rng, 100),
             delay_max: Duration::from_micros(
                 [200, 2_000, 8_000, 20_000][usize::try_from(rng.below(4)).unwrap_or(0)],
             ),
@@ -56,17 +72,48 @@ impl Weather {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Copy {
     pub(crate) after: Duration,
-    /// The bit to turn, modulo the length.
-    pub(crate) flip: Option<u64>,
+    pub(crate) damage: Option<Damage>,
+}
+
+/// What happens to the bytes of a copy.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Damage {
+    /// This bit is turned, modulo their number.
+    Flip(u64),
+    /// So many bytes are left, modulo their number.
+    Truncate(u64),
+    /// So many bytes follow them.
+    Extend(u64),
+}
+
+impl Damage {
+    pub(crate) fn apply(self, bytes: &[u8]) -> Vec<u8> {
+        let mut damaged = bytes.to_vec();
+        let below =
+            |number: u64, bound: usize| usize::try_from(number % (bound as u64).max(1)).unwrap_or_default();
+        match self {
+            Self::Flip(bit) => {
+                let bit = below(bit, bytes.len() * 8);
+                damaged[bit / 8] ^= 1 << (bit % 8);
+            }
+            Self::Truncate(len) => damaged.truncate(below(len, bytes.len())),
+            Self::Extend(more) => damaged.resize(bytes.len() + usize::try_from(more).unwrap_or(1), 0xa5),
+        }
+        damaged
+    }
 }
 
 /// What was done to datagrams.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Losses {
     pub(crate) lost: u64,
+    pub(crate) blocked: u64,
+    pub(crate) lost_to_all: u64,
     pub(crate) duplicated: u64,
     pub(crate) late: u64,
     pub(crate) flipped: u64,
+    pub(crate) truncated: u64,
+    pub(crate) oversized: u64,
 }
 
 /// See the module's documentation.
@@ -80,6 +127,8 @@ pub(crate) struct Network {
     deaf: Vec<Time>,
     /// No multicast reaches a host before that time.
     groupless: Vec<Time>,
+    /// Hardly anything can be sent from a host before that time.
+    choked: Vec<Time>,
 }
 
 impl Network {
@@ -90,6 +139,7 @@ impl Network {
             blocked: vec![vec![Time::ZERO; hosts]; hosts],
             deaf: vec![Time::ZERO; hosts],
             groupless: vec![Time::ZERO; hosts],
+            choked: vec![Time::ZERO; hosts],
         }
     }
 
@@ -113,8 +163,17 @@ impl Network {
         now < self.groupless[host]
     }
 
+    pub(crate) fn choke(&mut self, host: usize, until: Time) {
+        self.choked[host] = until.max(self.choked[host]);
+    }
+
+    /// Whether a host's send buffer has no room for a datagram now.
+    pub(crate) fn refuses(&self, rng: &mut Rng, now: Time, host: usize) -> bool {
+        now < self.choked[host] && rng.below(4) != 0
+    }
+
     pub(crate) fn heal(&mut self) {
-        let hosts = self.deaf.iter_mut().chain(&mut self.groupless);
+        let hosts = self.deaf.iter_mut().chain(&mut self.groupless).chain(&mut self.choked);
         self.blocked.iter_mut().flatten().chain(hosts).for_each(|until| *until = Time::ZERO);
     }
 
@@ -133,12 +192,28 @@ impl Network {
 
     /// Whether a multicast is lost before anybody has it.
     pub(crate) fn loses_to_all(&mut self, rng: &mut Rng) -> bool {
-        self.happens(rng, self.weather.loss_to_all)
+        let lost = self.happens(rng, self.weather.loss_to_all);
+        self.losses.lost_to_all += u64::from(lost);
+        lost
+    }
+
+    /// Whether random bytes come to somebody now.
+    pub(crate) fn makes_garbage(&self, rng: &mut Rng) -> bool {
+        self.happens(rng, self.weather.garbage)
+    }
+
+    /// Whether an earlier datagram comes to somebody now.
+    pub(crate) fn replays(&self, rng: &mut Rng) -> bool {
+        self.happens(rng, self.weather.replay)
     }
 
     /// The copies of a datagram that arrive.
     pub(crate) fn copies(&mut self, rng: &mut Rng, now: Time, from: usize, to: usize) -> Vec<Copy> {
-        if !self.passes(now, from, to) || self.happens(rng, self.weather.loss) {
+        if !self.passes(now, from, to) {
+            self.losses.blocked += 1;
+            return Vec::new();
+        }
+        if self.happens(rng, self.weather.loss) {
             self.losses.lost += 1;
             return Vec::new();
         }
@@ -156,14 +231,30 @@ impl Network {
             self.losses.late += 1;
             after += Duration::from_millis(50 + rng.below(200));
         }
-        let flip = self.happens(rng, self.weather.flip).then(|| rng.next());
-        self.losses.flipped += u64::from(flip.is_some());
-        Copy { after, flip }
+        let mut damage = None;
+        if self.happens(rng, self.weather.flip) {
+            self.losses.flipped += 1;
+            damage = Some(Damage::Flip(rng.next()));
+        } else if self.happens(rng, self.weather.cut) {
+            if rng.below(2) == 0 {
+                self.losses.truncated += 1;
+                damage = Some(Damage::Truncate(rng.next()));
+            } else {
+                self.losses.oversized += 1;
+                damage = Some(Damage::Extend(1 + rng.below(4_000)));
+            }
+        }
+        Copy { after, damage }
     }
 
     /// Whether a stream breaks now.
     pub(crate) fn breaks(&self, rng: &mut Rng) -> bool {
         self.happens(rng, self.weather.stream_break)
+    }
+
+    /// Whether a piece of a request is damaged.
+    pub(crate) fn damages(&self, rng: &mut Rng) -> bool {
+        self.happens(rng, self.weather.stream_damage)
     }
 
     fn happens(&self, rng: &mut Rng, permille: u64) -> bool {

@@ -25,7 +25,14 @@ pub(crate) struct Build {
     pub(crate) mode: Mode,
     /// In unicast mode: the hosts that it is told of.
     pub(crate) seeds: Vec<usize>,
+    /// A turn comes up to so much after the time that the core asked for.
+    pub(crate) lag_max: Duration,
+    /// It has the name of another and starts only to be in its way.
+    pub(crate) is_twin: bool,
 }
+
+/// How late the turns of a node come that has nothing else to do.
+const LAG_MAX: Duration = Duration::from_micros(200);
 
 impl Build {
     pub(crate) fn new(host: usize, shards: usize) -> Self {
@@ -38,7 +45,13 @@ impl Build {
             sessions: 4,
             mode: Mode::Multicast,
             seeds: Vec::new(),
+            lag_max: LAG_MAX,
+            is_twin: false,
         }
+    }
+
+    pub(crate) fn is_laggard(&self) -> bool {
+        self.lag_max > LAG_MAX
     }
 }
 
@@ -73,6 +86,7 @@ pub(crate) struct Process {
     pub(crate) streams: StreamEnds,
     /// The tracker's wake-up of the driver.
     woken: Arc<AtomicBool>,
+    pub(crate) lag_max: Duration,
     /// The turn that is planned.
     pub(crate) turn_at: Option<Time>,
     /// Turns within the millisecond that began then.
@@ -153,6 +167,7 @@ impl Process {
             view: View::default(),
             streams: StreamEnds::default(),
             woken,
+            lag_max: build.lag_max,
             turn_at: None,
             turns: (Time::ZERO, 0),
             life: Incarnation::default(),

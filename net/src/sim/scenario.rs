@@ -1,12 +1,11 @@
 //! A whole run: a cluster and its troubles made from a seed, the calm after them, and what is said of it.
 
-use super::Breach;
 use super::network::Weather;
 use super::process::Build;
 use super::world::{Event, World};
+use super::{Breach, Faults, Report, Violation};
 use crate::core::{Limits, Mode, Rng};
 use crate::stats::NetStats;
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -17,104 +16,24 @@ const QUIET_STEP: Duration = Duration::from_millis(50);
 /// And then nothing is repaired any more, for so long.
 const STILL: Duration = Duration::from_secs(4);
 
-/// How often what went wrong in a run.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-#[non_exhaustive]
-pub struct Faults {
-    /// Processes killed.
-    pub crashes: u64,
-    /// Processes that left gracefully.
-    pub leaves: u64,
-    /// Processes stopped for a while.
-    pub pauses: u64,
-    /// Splits in two halves, isolations included.
-    pub splits: u64,
-    /// Links that passed one way only.
-    pub one_way: u64,
-    /// Times that a receive buffer was full.
-    pub bursts: u64,
-    /// Times that multicasts did not reach a host.
-    pub pruned: u64,
-    /// Datagram copies lost.
-    pub lost: u64,
-    /// Datagrams that came twice.
-    pub duplicated: u64,
-    /// Datagrams held up for 50 ms and more.
-    pub late: u64,
-    /// Datagrams with a bit turned.
-    pub flipped: u64,
-    /// Streams broken, by a split or without a reason.
-    pub streams_broken: u64,
-}
-
-/// What a run that kept every invariant was like.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// The seed.
-    pub seed: u64,
-    /// Nodes.
-    pub nodes: usize,
-    /// Times that a core was given something to handle.
-    pub steps: u64,
-    /// Operations of the applications.
-    pub operations: u64,
-    /// What went wrong.
-    pub faults: Faults,
-    /// How long after the faults all nodes agreed.
-    pub converged_after: Duration,
-    /// Virtual time in all.
-    pub time: Duration,
-    /// Barriers that were reached.
-    pub barriers_reached: u64,
-    /// Answers that barriers waited for in vain.
-    pub barriers_missed: u64,
-    /// A hash of everything that happened, in order.
-    pub trace: u64,
-    /// The nodes' numbers at the end, summed over the processes that lived then.
-    pub stats: NetStats,
-}
-
-/// A broken invariant.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct Violation {
-    /// The seed that shows it again.
-    pub seed: u64,
-    /// Which, by its number in section 9 of the protocol, or in a word.
-    pub invariant: &'static str,
-    /// Virtual time.
-    pub at: Duration,
-    /// How many steps came before.
-    pub step: u64,
-    /// What is wrong.
-    pub what: String,
-    /// What happened just before, a line each.
-    pub tail: String,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, invariant, at, step, what, tail } = self;
-        write!(f, "seed {seed}: invariant {invariant} broken at {at:?}, step {step}: {what}\n{tail}")
-    }
-}
-
-impl fmt::Debug for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
-    }
-}
-
-impl std::error::Error for Violation {}
-
 /// Runs the cluster, the workload and the troubles that a seed stands for.
 ///
 /// # Errors
 /// [`Violation`]: an invariant did not hold, or a core panicked.
 pub fn run(seed: u64) -> Result<Report, Box<Violation>> {
+    run_in(seed, &mut random_world(seed))
+}
+
+/// As [`run`], with everything that happened, a line each.
+pub fn trace(seed: u64) -> (Result<Report, Box<Violation>>, String) {
     let mut world = random_world(seed);
-    watch(seed, &mut world, |world| {
+    world.trace.keep_all();
+    let outcome = run_in(seed, &mut world);
+    (outcome, world.trace.tail())
+}
+
+fn run_in(seed: u64, world: &mut World) -> Result<Report, Box<Violation>> {
+    watch(seed, world, |world| {
         world.start_all()?;
         let (busy, trouble) = (MS(4_000 + world.rng.below(12_000)), MS(world.rng.below(1_500)));
         (world.busy, world.restless) = (true, true);
@@ -149,40 +68,66 @@ pub(super) fn watch<T>(
     Err(Box::new(Violation { seed, invariant, at, step, what, tail }))
 }
 
+fn pick<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
+    of[usize::try_from(rng.below(of.len() as u64)).unwrap_or(0)]
+}
+
 fn random_world(seed: u64) -> World {
     let mut rng = Rng::new(seed ^ 0x5eed);
-    let nodes = 2 + rng.below(4);
+    let nodes = if rng.below(12) == 0 { 6 + rng.below(3) } else { 2 + rng.below(4) };
+    let nodes = usize::try_from(nodes).unwrap_or(2);
     let small = rng.below(4) != 0;
-    let pick = |rng: &mut Rng, of: &[usize]| of[usize::try_from(rng.below(of.len() as u64)).unwrap_or(0)];
-    let builds = (0..usize::try_from(nodes).unwrap_or(2)).map(|host| {
-        let mut build = Build::new(host, pick(&mut rng, &[1, 2, 4, 16]));
-        build.lane_log_max = pick(&mut rng, &[16, 64, 8192]);
-        if small {
-            build.limits = Limits {
-                ring_datagrams: pick(&mut rng, &[4, 16, 64, 4096]),
-                ring_bytes: pick(&mut rng, &[4_000, 40_000, 4_000_000]),
-                waiting_bytes: pick(&mut rng, &[3_000, 20_000, 2_000_000]),
-                clocks_per_delta: pick(&mut rng, &[5, 40, 1024]),
-                datagrams_per_flush: pick(&mut rng, &[1, 3, 64]),
-                chunk_bytes: pick(&mut rng, &[1_300, 4_000, 32_000]),
-                portion_bytes: pick(&mut rng, &[1_500, 10_000, 256_000]),
-                fetches: pick(&mut rng, &[1, 4]),
-                serves: pick(&mut rng, &[1, 2, 4]),
-                shared_bytes: pick(&mut rng, &[0, 4_000, 64_000_000]),
-                bulk_bytes_per_s: pick(&mut rng, &[200_000, 256_000_000]) as u64,
-                bulk_burst: pick(&mut rng, &[1, 20_000]) as u64,
-            };
-        }
-        build.timing.forget_after = MS([3_000, 12_000, 1_200_000][pick(&mut rng, &[0, 1, 2])]);
-        build.timing.down_limit = MS([2_000, 3_000, 6_000][pick(&mut rng, &[0, 1, 2])]);
-        build.timing.forget_after = build.timing.forget_after.max(build.timing.down_limit);
-        build.sessions = pick(&mut rng, &[1, 3, 6]);
-        build
-    });
-    let mut builds: Vec<Build> = builds.collect();
-    // Without multicast: a full list, or one seed that all know.
+    // Transfers that take long, beside changes that never stop and repairs that come late.
+    let slow = rng.below(5) == 0;
+    let mut builds: Vec<Build> = (0..nodes)
+        .map(|host| {
+            let mut build = Build::new(host, pick(&mut rng, &[1, 2, 4, 16]));
+            build.lane_log_max = pick(&mut rng, &[16, 64, 8192]);
+            if small {
+                build.limits = Limits {
+                    ring_datagrams: pick(&mut rng, &[4, 16, 64, 4096]),
+                    ring_bytes: pick(&mut rng, &[4_000, 40_000, 4_000_000]),
+                    waiting_bytes: pick(&mut rng, &[3_000, 20_000, 2_000_000]),
+                    clocks_per_delta: pick(&mut rng, &[5, 40, 1024]),
+                    datagrams_per_flush: pick(&mut rng, &[1, 3, 64]),
+                    chunk_bytes: pick(&mut rng, &[1_300, 4_000, 32_000]),
+                    portion_bytes: pick(&mut rng, &[1_500, 10_000, 256_000]),
+                    fetches: pick(&mut rng, &[1, 4]),
+                    serves: pick(&mut rng, &[1, 2, 4]),
+                    shared_bytes: pick(&mut rng, &[0, 4_000, 64_000_000]),
+                    bulk_bytes_per_s: pick(&mut rng, &[200_000, 256_000_000]),
+                    bulk_burst: pick(&mut rng, &[1, 20_000]),
+                };
+            }
+            build.timing.forget_after = MS(pick(&mut rng, &[3_000, 12_000, 1_200_000]));
+            build.timing.down_limit = MS(pick(&mut rng, &[2_000, 3_000, 6_000]));
+            build.timing.forget_after = build.timing.forget_after.max(build.timing.down_limit);
+            build.sessions = pick(&mut rng, &[1, 3, 6]);
+            if rng.below(4) == 0 {
+                build.lag_max = pick(&mut rng, &[MS(2), MS(15), MS(45)]);
+            }
+            if slow {
+                build.shards = pick(&mut rng, &[1, 2]);
+                build.limits.ring_datagrams = pick(&mut rng, &[2, 8]);
+                build.limits.chunk_bytes = 1_300;
+                build.limits.portion_bytes = 1_500;
+            }
+            build
+        })
+        .collect();
+    let mut doors = vec![0];
     if rng.below(4) == 0 {
-        let seeds: Vec<usize> = if rng.below(2) == 0 { (0..builds.len()).collect() } else { vec![0] };
+        // Another machine, on which somebody will start a process under a name that is taken.
+        let of = usize::try_from(rng.below(nodes as u64)).unwrap_or(0);
+        let twin = Build { name: builds[of].name.clone(), is_twin: true, ..builds[of].clone() };
+        if of == 0 {
+            doors.push(builds.len());
+        }
+        builds.push(twin);
+    }
+    // Without multicast: a full list, or one seed that all know, wherever it runs.
+    if rng.below(4) == 0 {
+        let seeds: Vec<usize> = if rng.below(2) == 0 { (0..builds.len()).collect() } else { doors };
         for build in &mut builds {
             (build.mode, build.seeds) = (Mode::Unicast, seeds.clone());
         }
@@ -190,12 +135,16 @@ fn random_world(seed: u64) -> World {
     let mut world = World::new(seed, builds);
     world.network.weather = Weather::random(&mut rng);
     world.streams.low_water = pick(&mut rng, &[500, 4_000, 128_000]);
+    if slow {
+        world.make_slow(pick(&mut rng, &[400, 1_200]), MS(pick(&mut rng, &[3, 12, 30])));
+    }
     world
 }
 
 impl World {
     pub(super) fn start_all(&mut self) -> Result<(), Breach> {
-        (0..self.hosts.len()).try_for_each(|host| self.start(host))
+        let hosts = (0..self.hosts.len()).filter(|&host| !self.hosts[host].build.is_twin);
+        hosts.collect::<Vec<_>>().into_iter().try_for_each(|host| self.start(host))
     }
 
     /// Stops the faults; returns how long it took until all nodes agreed. They must within a bounded time, and then be still.
@@ -216,6 +165,7 @@ impl World {
         if repaired != before {
             return Err(Breach::new("7", format!("repairs go on: {before:?}, then {repaired:?}")));
         }
+        self.check_answers()?;
         self.disagreement().map_or(Ok(converged_after), |why| Err(Breach::new("7", why)))
     }
 
@@ -224,7 +174,7 @@ impl World {
         let since = self.now;
         while let Some(why) = self.disagreement() {
             if self.now > since + at_most {
-                return Err(Breach::new("7", format!("after {at_most:?}: {why}")));
+                return Err(Breach::new(Violation::NOT_CONVERGED, format!("after {at_most:?}: {why}")));
             }
             self.run_for(QUIET_STEP)?;
         }
@@ -258,11 +208,17 @@ impl World {
             steps: self.steps,
             operations: self.operations,
             faults: Faults {
+                laggards: self.hosts.iter().filter(|host| host.build.is_laggard()).count() as u64,
                 lost: losses.lost,
+                blocked: losses.blocked,
+                lost_to_all: losses.lost_to_all,
                 duplicated: losses.duplicated,
                 late: losses.late,
                 flipped: losses.flipped,
+                truncated: losses.truncated,
+                oversized: losses.oversized,
                 streams_broken: self.streams.broken,
+                streams_damaged: self.streams.damaged,
                 ..self.faults
             },
             converged_after,

@@ -12,7 +12,9 @@ use std::time::Duration;
 /// A stream on which nothing passes for so long is broken.
 const BREAK_AFTER: Duration = Duration::from_secs(3);
 const RETRY_EVERY: Duration = Duration::from_millis(60);
-const SEGMENT_MAX: u64 = 16 * 1024;
+pub(super) const SEGMENT_MAX: u64 = 16 * 1024;
+/// The last chunk of a portion may begin within it and end beyond; the ends of lanes follow.
+const UNSENT_MORE: usize = 64 * 1024;
 
 /// The streams that a process has open, as pipe and side.
 #[derive(Debug, Default)]
@@ -86,12 +88,32 @@ pub(crate) struct Streams {
     made: u64,
     /// Below this much waiting, an end is told that it can write.
     pub(crate) low_water: usize,
+    /// A piece has at most so many bytes, and takes up to so much longer.
+    pub(crate) segment_max: u64,
+    pub(crate) delay_more: Duration,
     pub(crate) broken: u64,
+    pub(crate) damaged: u64,
 }
 
 impl Default for Streams {
     fn default() -> Self {
-        Self { pipes: BTreeMap::new(), made: 0, low_water: 128 * 1024, broken: 0 }
+        Self {
+            pipes: BTreeMap::new(),
+            made: 0,
+            low_water: 128 * 1024,
+            segment_max: SEGMENT_MAX,
+            delay_more: Duration::ZERO,
+            broken: 0,
+            damaged: 0,
+        }
+    }
+}
+
+#[cfg(test)]
+impl Streams {
+    /// How many there ever were.
+    pub(crate) fn made(&self) -> u64 {
+        self.made
     }
 }
 
@@ -142,6 +164,16 @@ impl World {
         self.streams.pipes.insert(number, Pipe { to, sides: vec![side], blocked_since: None });
         let after = self.stream_delay();
         self.plan(after, Event::Pipe(number, PipeEvent::Connect));
+    }
+
+    /// Bytes that wait to go over, and how many may: what is left when more is asked for, one portion, and what ends a stream.
+    pub(crate) fn unsent_bytes(&self, of: ProcessId, portion: usize) -> Option<String> {
+        let process = self.process(of)?;
+        let max = self.streams.low_water + portion + UNSENT_MORE;
+        process.streams.open.values().find_map(|&(pipe, side)| {
+            let waiting = self.streams.pipes.get(&pipe)?.sides.get(side)?.outgoing.len();
+            (waiting > max).then(|| format!("{waiting} B wait in a stream, at most {max} may"))
+        })
     }
 
     /// Every stream of a process is cut.
@@ -217,15 +249,21 @@ impl World {
         if self.network.breaks(&mut self.rng) {
             return self.break_pipe(number);
         }
-        let most =
-            if self.rng.below(8) == 0 { 1 + self.rng.below(64) } else { 1 + self.rng.below(SEGMENT_MAX) };
+        let most = if self.rng.below(8) == 0 { 64 } else { self.streams.segment_max };
+        let most = 1 + self.rng.below(most);
         let Some(side) = self.streams.pipes.get_mut(&number).map(|pipe| &mut pipe.sides[from]) else {
             return Ok(());
         };
         let len = side.outgoing.len().min(usize::try_from(most).unwrap_or(usize::MAX));
-        let piece: Vec<u8> = side.outgoing.drain(..len).collect();
+        let mut piece: Vec<u8> = side.outgoing.drain(..len).collect();
         let finishing = side.finishing;
         let left = side.outgoing.len();
+        // Requests only: nothing tells a damaged answer from a true one before its end, so such a lane would show what never was.
+        if from == 0 && !piece.is_empty() && self.network.damages(&mut self.rng) {
+            let at = usize::try_from(self.rng.below(piece.len() as u64)).unwrap_or_default();
+            piece[at] ^= 1 << self.rng.below(8);
+            self.streams.damaged += 1;
+        }
         if !piece.is_empty() {
             self.tell(number, 1 - from, Told::Bytes(piece))?;
         }
@@ -345,8 +383,23 @@ impl World {
         self.deliver(process, Event::Stream(process, id, told))
     }
 
+    /// Streams become slow, and datagrams that are sent again come late, until the faults stop.
+    pub(crate) fn make_slow(&mut self, segment_max: u64, delay_more: Duration) {
+        (self.streams.segment_max, self.streams.delay_more) = (segment_max, delay_more);
+        self.season();
+    }
+
+    /// What is to be had of the weather at the least.
+    pub(crate) fn season(&mut self) {
+        if !self.streams.delay_more.is_zero() {
+            let weather = &mut self.network.weather;
+            weather.loss = weather.loss.max(60);
+            weather.late = weather.late.max(300);
+        }
+    }
+
     fn stream_delay(&mut self) -> Duration {
-        let max = self.network.weather.delay_max;
+        let max = self.network.weather.delay_max + self.streams.delay_more;
         Duration::from_micros(30) + self.rng.time_below(max)
     }
 }

@@ -18,7 +18,7 @@ pub(crate) enum Note {
     /// A datagram came.
     Datagram {
         bytes: Arc<[u8]>,
-        flipped: bool,
+        damaged: bool,
     },
     Turn,
     Stream {
@@ -34,13 +34,19 @@ pub(crate) enum Note {
 #[derive(Debug)]
 pub(crate) struct Trace {
     lines: VecDeque<(Time, usize, Note)>,
+    lines_max: usize,
     hash: u64,
     cluster: u32,
 }
 
 impl Trace {
     pub(crate) fn new(cluster: u32) -> Self {
-        Self { lines: VecDeque::new(), hash: 0, cluster }
+        Self { lines: VecDeque::new(), lines_max: LINES_MAX, hash: 0, cluster }
+    }
+
+    /// Forgets nothing from now on.
+    pub(crate) fn keep_all(&mut self) {
+        self.lines_max = usize::MAX;
     }
 
     pub(crate) fn hash(&self) -> u64 {
@@ -49,9 +55,9 @@ impl Trace {
 
     pub(crate) fn note(&mut self, at: Time, host: usize, note: Note) {
         match &note {
-            Note::Datagram { bytes, flipped } => {
+            Note::Datagram { bytes, damaged } => {
                 self.mix(bytes);
-                self.mix(&[u8::from(*flipped)]);
+                self.mix(&[u8::from(*damaged)]);
             }
             Note::Turn => self.mix(b"turn"),
             Note::Stream { id, what, bytes } => {
@@ -63,7 +69,7 @@ impl Trace {
         }
         self.mix(&at.as_nanos().to_le_bytes());
         self.mix(&host.to_le_bytes());
-        if self.lines.len() == LINES_MAX {
+        if self.lines.len() >= self.lines_max {
             self.lines.pop_front();
         }
         self.lines.push_back((at, host, note));
@@ -80,8 +86,8 @@ impl Trace {
         for (at, host, note) in &self.lines {
             let _ = write!(text, "{:>12.6} n{host} ", at.as_secs_f64());
             match note {
-                Note::Datagram { bytes, flipped: true } => {
-                    let _ = write!(text, "a flipped datagram of {} B", bytes.len());
+                Note::Datagram { bytes, damaged: true } => {
+                    let _ = write!(text, "a damaged datagram of {} B", bytes.len());
                 }
                 Note::Datagram { bytes, .. } => self.spell(bytes, &mut text),
                 Note::Turn => text.push_str("turn"),

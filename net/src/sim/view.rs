@@ -15,6 +15,10 @@ pub(crate) struct View {
     /// How many entries are seen of each life.
     counts: BTreeMap<(NodeId, Incarnation), usize>,
     nodes_up: BTreeSet<(NodeId, Incarnation)>,
+    /// Topics of which the first entry was announced and the last not, with how many are seen; this node's own too.
+    topics: BTreeMap<Vec<u8>, usize>,
+    /// Of these, the ones without an entry: between a first and its join, or a leave and its last.
+    bare: BTreeSet<Vec<u8>>,
     pub(crate) joins: u64,
     pub(crate) leaves: u64,
 }
@@ -35,6 +39,56 @@ impl View {
 
     pub(crate) fn nodes_up(&self) -> &BTreeSet<(NodeId, Incarnation)> {
         &self.nodes_up
+    }
+
+    /// Follows the edges of topics: the first entry is announced before it joins, the last after it left, once each. Takes every event,
+    /// this node's own too.
+    pub(crate) fn note_edge(&mut self, kind: &EventKind) -> Result<(), Breach> {
+        let wrong = |what: &str| Err(Breach::new("6", format!("{what}: {kind:?}")));
+        match kind {
+            EventKind::First(topic) => {
+                if self.topics.insert(topic.as_bytes().into(), 0).is_some() {
+                    return wrong("a topic has its first entry twice");
+                }
+                self.bare.insert(topic.as_bytes().into());
+            }
+            EventKind::Join(entry) => {
+                let Some(count) = self.topics.get_mut(entry.topic().as_bytes()) else {
+                    return wrong("an entry joins before the first of its topic is announced");
+                };
+                *count += 1;
+                self.bare.remove(entry.topic().as_bytes());
+            }
+            EventKind::Leave(entry) => {
+                let count = self.topics.get_mut(entry.topic().as_bytes()).filter(|count| **count > 0);
+                let Some(count) = count else {
+                    return wrong("an entry leaves a topic that has none");
+                };
+                *count -= 1;
+                if *count == 0 {
+                    self.bare.insert(entry.topic().as_bytes().into());
+                }
+            }
+            EventKind::Empty(topic) => {
+                if self.topics.remove(topic.as_bytes()) != Some(0) {
+                    return wrong("a topic that has entries, or never had one, is told to be empty");
+                }
+                self.bare.remove(topic.as_bytes());
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// After all that there was to be told: no topic is left between a first and its join, or a leave and its last.
+    pub(crate) fn check_edges(&self) -> Result<(), Breach> {
+        match self.bare.first() {
+            None => Ok(()),
+            Some(topic) => {
+                let topic = String::from_utf8_lossy(topic);
+                Err(Breach::new("6", format!("topic {topic} has no entry, and nobody was told")))
+            }
+        }
     }
 
     /// Takes an event about another node. `is_gone`: this node holds that life for down, left, replaced or forgotten.

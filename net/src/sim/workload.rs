@@ -155,6 +155,7 @@ impl World {
             return Ok(());
         };
         while let Ok(event) = process.subscription.try_recv() {
+            process.view.note_edge(&event.kind)?;
             match &event.kind {
                 EventKind::Join(entry) | EventKind::Leave(entry) | EventKind::Update { new: entry, .. } => {
                     if !entry.is_local() {
@@ -167,6 +168,7 @@ impl World {
                 _ => {}
             }
         }
+        process.view.check_edges()?;
         for lane in 0..process.replica.lanes() {
             let (clock, known) = (process.replica.lane_clock(lane), self.oracle.book(id, lane).clock());
             if clock != known {

@@ -3,6 +3,7 @@
 //! Everything that is to happen stands in one queue by time and then by the order in which it was planned. Nothing else moves the
 //! time, and every choice comes from one seeded generator, so a seed is a run.
 
+use super::ledger::Ledger;
 use super::network::Network;
 use super::oracle::{Oracle, ProcessId};
 use super::process::{Build, Process};
@@ -10,6 +11,7 @@ use super::streams::{PipeEvent, Streams, Told};
 use super::trace::{Note, Trace};
 use super::{Breach, Faults};
 use crate::core::{Input, Output, Rng, StreamAction, StreamId, Target, Time};
+use crate::wire;
 use headcount::NodeId;
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -22,6 +24,8 @@ pub(crate) const CLUSTER: u32 = 0xC0FF_EE01;
 const BACKLOG_MAX: usize = 4000;
 /// Between waking up and running.
 const TURN_LAG_MIN: Duration = Duration::from_micros(10);
+/// Datagrams kept to be played again.
+const CAPTURES_MAX: usize = 256;
 
 /// Something that is to happen.
 #[derive(Debug)]
@@ -32,7 +36,7 @@ pub(crate) enum Event {
         to: ProcessId,
         from: SocketAddr,
         bytes: Arc<[u8]>,
-        flipped: bool,
+        damaged: bool,
         by_group: bool,
     },
     Pipe(u64, PipeEvent),
@@ -94,6 +98,8 @@ pub(crate) struct World {
     pub(crate) oracle: Oracle,
     /// When anybody heard a node in a session last.
     pub(crate) last_heard: BTreeMap<(NodeId, u64), Time>,
+    pub(crate) ledger: Ledger,
+    captures: Vec<(NodeId, SocketAddr, Arc<[u8]>)>,
     pub(crate) trace: Trace,
     pub(crate) steps: u64,
     pub(crate) checks: u64,
@@ -102,6 +108,8 @@ pub(crate) struct World {
     /// Applications work and things break.
     pub(crate) busy: bool,
     pub(crate) restless: bool,
+    /// What is dead after that stays dead.
+    pub(crate) starts_until: Time,
     queue: BinaryHeap<Planned>,
     planned: u64,
     /// Process → its host.
@@ -129,6 +137,8 @@ impl World {
             streams: Streams::default(),
             oracle: Oracle::default(),
             last_heard: BTreeMap::new(),
+            ledger: Ledger::default(),
+            captures: Vec::new(),
             trace: Trace::new(CLUSTER),
             steps: 0,
             checks: 0,
@@ -136,6 +146,7 @@ impl World {
             faults: Faults::default(),
             busy: false,
             restless: false,
+            starts_until: Time::MAX,
             queue: BinaryHeap::new(),
             planned: 0,
             homes: Vec::new(),
@@ -191,10 +202,17 @@ impl World {
             }
             Event::Pipe(pipe, event) => self.on_pipe(pipe, event),
             Event::Resume(id) => self.resume(id),
+            Event::Start(host) if self.now > self.starts_until || self.is_name_kept(host) => Ok(()),
             Event::Start(host) => self.start(host),
             Event::Work(host) => self.work(host),
             Event::Trouble => self.trouble(),
         }
+    }
+
+    /// Whether a process runs under the name of a host, there or elsewhere, and no second one is wanted: the faults have stopped.
+    fn is_name_kept(&self, host: usize) -> bool {
+        let name = &self.hosts[host].build.name;
+        !self.restless && self.hosts.iter().any(|other| other.build.name == *name && other.process.is_some())
     }
 
     /// Gives something to a process, or keeps it until a stopped one goes on.
@@ -227,7 +245,7 @@ impl World {
                 }
                 self.handle(id, Input::Turn)
             }
-            Event::Datagram { from, bytes, flipped, by_group, .. } => {
+            Event::Datagram { from, bytes, damaged, by_group, .. } => {
                 if self.network.is_deaf(now, at) || by_group && self.network.misses_group(now, at) {
                     self.network.losses.lost += 1;
                     if let Some(process) = self.process_mut(id) {
@@ -236,7 +254,7 @@ impl World {
                     }
                     return Ok(());
                 }
-                self.on_datagram(id, from, &bytes, flipped, by_group)
+                self.on_datagram(id, from, &bytes, damaged, by_group)
             }
             Event::Stream(_, stream, told) => {
                 if !self.has_stream(id, stream) {
@@ -263,7 +281,7 @@ impl World {
         let mut output = Output::default();
         process.core.handle(now - process.started, input, &mut output);
         for (target, bytes) in output.datagrams {
-            self.send(id, target, bytes.into());
+            self.send(id, target, bytes.into())?;
         }
         for (stream, action) in output.streams {
             let connects = matches!(action, StreamAction::Connect { .. });
@@ -280,7 +298,10 @@ impl World {
     /// Plans the next turn of a process: when its core wants it, or at once if its tracker has woken it.
     pub(crate) fn plan_turn(&mut self, id: ProcessId) {
         let now = self.now;
-        let lag = TURN_LAG_MIN + self.rng.time_below(Duration::from_micros(200));
+        let Some(lag_max) = self.process(id).map(|process| process.lag_max) else {
+            return;
+        };
+        let lag = TURN_LAG_MIN + self.rng.time_below(lag_max);
         let Some(process) = self.process_mut(id) else {
             return;
         };
@@ -297,17 +318,28 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: ProcessId, target: Target, bytes: Arc<[u8]>) {
+    fn send(&mut self, from: ProcessId, target: Target, bytes: Arc<[u8]>) -> Result<(), Breach> {
+        let now = self.now;
         let Some(process) = self.process(from) else {
-            return;
+            return Ok(());
         };
-        let (host, addr) = (process.host, process.addr);
+        let (host, addr, node) = (process.host, process.addr, process.node);
+        let life = process.core.incarnation();
         let alone = match target {
             Target::Group => process.core.fan_out().to_vec(),
             Target::Node(to) => vec![to],
         };
         let by_group = target == Target::Group && process.core.multicasts();
         self.trace.mix(&bytes);
+        self.ledger.note_sent(now, from, life, &bytes, CLUSTER)?;
+        if self.network.refuses(&mut self.rng, now, host) {
+            self.faults.unsent += 1;
+            if let Some(process) = self.process_mut(from) {
+                process.core.count_send_errors(1);
+            }
+            return Ok(());
+        }
+        self.capture(node, addr, &bytes);
         if by_group {
             let lost_to_all = self.network.loses_to_all(&mut self.rng);
             let receivers: Vec<_> = self.processes().map(|process| (process.id, process.host)).collect();
@@ -317,7 +349,7 @@ impl World {
                     let (from, bytes) = (addr, Arc::clone(&bytes));
                     self.plan(
                         Duration::from_micros(5),
-                        Event::Datagram { to, from, bytes, flipped: false, by_group },
+                        Event::Datagram { to, from, bytes, damaged: false, by_group },
                     );
                 } else if !lost_to_all {
                     self.send_copies((host, addr), (to, to_host), &bytes, by_group);
@@ -330,6 +362,7 @@ impl World {
                 self.send_copies((host, addr), to, &bytes, false);
             }
         }
+        Ok(())
     }
 
     fn send_copies(
@@ -340,15 +373,62 @@ impl World {
         by_group: bool,
     ) {
         for copy in self.network.copies(&mut self.rng, self.now, host, to_host) {
-            let mut bytes = Arc::clone(bytes);
-            if let Some(bit) = copy.flip {
-                let mut turned = bytes.to_vec();
-                let bit = usize::try_from(bit % (turned.len() as u64 * 8)).unwrap_or(0);
-                turned[bit / 8] ^= 1 << (bit % 8);
-                bytes = turned.into();
-            }
-            let flipped = copy.flip.is_some();
-            self.plan(copy.after, Event::Datagram { to, from, bytes, flipped, by_group });
+            let bytes = copy.damage.map_or_else(|| Arc::clone(bytes), |damage| damage.apply(bytes).into());
+            let damaged = copy.damage.is_some();
+            self.plan(copy.after, Event::Datagram { to, from, bytes, damaged, by_group });
         }
+    }
+
+    /// Somebody on the network keeps what it hears, sends some of it again at any time, and sends nonsense.
+    fn capture(&mut self, node: NodeId, from: SocketAddr, bytes: &Arc<[u8]>) {
+        if self.network.makes_garbage(&mut self.rng) {
+            let random = |rng: &mut Rng| rng.next().to_le_bytes();
+            let mut garbage: Vec<u8> = (0..self.rng.below(200)).flat_map(|_| random(&mut self.rng)).collect();
+            if self.rng.below(2) == 0 {
+                // As far as the header it is one of ours.
+                let len = garbage.len().min(wire::HEADER_LEN);
+                garbage[..len].copy_from_slice(&bytes[..len]);
+            }
+            self.faults.garbage += 1;
+            self.send_to_somebody(None, from, garbage.into(), true);
+        }
+        if self.network.weather.replay == 0 {
+            return;
+        }
+        if self.network.replays(&mut self.rng) && !self.captures.is_empty() {
+            let which = self.rng.below(self.captures.len() as u64);
+            let which = usize::try_from(which).unwrap_or_default();
+            let (node, from, bytes) = self.captures[which].clone();
+            self.faults.replayed += 1;
+            self.send_to_somebody(Some(node), from, bytes, false);
+        }
+        if self.captures.len() < CAPTURES_MAX {
+            self.captures.push((node, from, Arc::clone(bytes)));
+        } else if self.rng.below(8) == 0 {
+            let which = usize::try_from(self.rng.below(CAPTURES_MAX as u64)).unwrap_or_default();
+            self.captures[which] = (node, from, Arc::clone(bytes));
+        }
+    }
+
+    /// Lets a datagram come to some process, but not to one of that name: it would take what its own past has said for another that
+    /// speaks under its name.
+    fn send_to_somebody(
+        &mut self,
+        but_not: Option<NodeId>,
+        from: SocketAddr,
+        bytes: Arc<[u8]>,
+        damaged: bool,
+    ) {
+        let some: Vec<_> = self
+            .processes()
+            .filter(|process| Some(process.node) != but_not)
+            .map(|process| process.id)
+            .collect();
+        if some.is_empty() {
+            return;
+        }
+        let to = some[usize::try_from(self.rng.below(some.len() as u64)).unwrap_or_default()];
+        let after = Duration::from_micros(20) + self.rng.time_below(Duration::from_millis(5));
+        self.plan(after, Event::Datagram { to, from, bytes, damaged, by_group: false });
     }
 }

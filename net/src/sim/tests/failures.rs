@@ -225,3 +225,169 @@ fn a_goodbye_leaves_no_node_spinning() {
     stage.run(MS(200));
     assert!(stage.world.hosts[0].process.is_none());
 }
+
+#[test]
+fn r19_two_processes_under_one_name_that_meet_after_a_split_become_one() {
+    for seed in 0..20 {
+        let mut stage = super::stage::stage_with(seed, &[2, 2, 2], |build| {
+            // The last machine starts what has the name of the first.
+            if build.name == "n2" {
+                (build.name, build.is_twin) = ("n0".into(), true);
+            }
+        });
+        stage.world.split(&[0, 1], MS(5_000));
+        stage.start(2);
+        stage.run(MS(1_000));
+        let old = stage.track(0, "room", "alice", "first");
+        let new = stage.track(2, "room", "alice", "second");
+        stage.run(MS(3_900));
+        assert_eq!(old.node, new.node);
+        assert_eq!((stage.refs(1, "room"), stage.refs(2, "room")), (vec![old], vec![new]));
+        stage.run(MS(1_200));
+        let left: Vec<usize> = [0, 2].into_iter().filter(|&host| stage.runs(host)).collect();
+        assert_eq!((left.len(), stage.world.faults.twins_stopped), (1, 1), "not one of the two went on");
+        // The lower of the two, unless somebody else told it first of the higher life and it got above that.
+        let jumps = stage.stats(left[0]).incarnation_jumps;
+        let lower = if old < new { 0 } else { 2 };
+        assert!(jumps <= 1 && (jumps == 1) == (left == [lower]), "n{} went on after {jumps} jumps", left[0]);
+        // They do not take turns.
+        let kept = stage.refs(1, "room");
+        assert!(kept.len() == 1 && kept[0].incarnation >= old.max(new).incarnation);
+        stage.run(MS(3_000));
+        assert!(stage.runs(left[0]));
+        assert_eq!(stage.refs(1, "room"), kept);
+        stage.agree(MS(1_000));
+    }
+}
+
+#[test]
+fn r19_a_second_process_under_a_name_that_is_taken_stops_and_disturbs_nobody() {
+    let mut stage = super::stage::stage_with(1, &[2, 2, 2], |build| {
+        if build.name == "n2" {
+            (build.name, build.is_twin) = ("n0".into(), true);
+        }
+    });
+    let at = stage.track(0, "room", "alice", "");
+    stage.run(MS(50));
+    let leaves = stage.at(1).view.leaves;
+    for turn in 1..=5 {
+        stage.start(2);
+        stage.run(MS(1_000));
+        assert!(stage.runs(0) && !stage.runs(2));
+        assert_eq!(stage.world.faults.twins_stopped, turn);
+    }
+    assert_eq!(stage.refs(1, "room"), [at]);
+    assert_eq!(stage.at(1).view.leaves, leaves);
+    stage.settle();
+}
+
+#[test]
+fn while_a_replica_is_down_no_transfer_is_begun_and_then_one() {
+    // It dies, or falls silent, in the middle of a transfer from it.
+    for dies in [true, false] {
+        let mut stage = super::stage::stage_with(21, &[1, 1, 1], super::stage::small);
+        stage.fill(2, "room", 400);
+        stage.run(MS(2_000));
+        stage.agree(MS(2_000));
+        stage.go(|world| {
+            world.crash(0);
+            Ok(())
+        });
+        stage.start(0);
+        stage.weather(Weather { delay_max: MS(15), ..Weather::CALM });
+        while stage.list(0, "room").len() < 50 {
+            stage.run(MS(1));
+        }
+        assert!(stage.list(0, "room").len() < 400, "the transfer is through already");
+        if dies {
+            stage.go(|world| {
+                world.crash(2);
+                Ok(())
+            });
+        } else {
+            stage.world.split(&[2], MS(14_000));
+        }
+        // Till everybody has noticed, streams may be tried.
+        stage.run(MS(3_000));
+        let (streams, before) = (stage.world.streams.made(), [stage.stats(0), stage.stats(1)]);
+        for _ in 0..100 {
+            (0..2).for_each(|host| stage.operate(host, 2));
+            stage.run(MS(100));
+        }
+        assert_eq!(stage.world.streams.made(), streams);
+        for (host, before) in before.into_iter().enumerate() {
+            let stats = stage.stats(host);
+            let transfers = |stats: &crate::NetStats| (stats.snapshot_lanes_sent, stats.snapshots_failed);
+            assert_eq!(transfers(&stats), transfers(&before), "n{host}, dies: {dies}");
+        }
+        if dies {
+            stage.start(2);
+        } else {
+            stage.run(MS(1_000));
+        }
+        stage.agree(MS(5_000));
+        stage.settle();
+    }
+}
+
+#[test]
+fn a_node_that_is_told_of_its_later_life_is_told_in_moderation_and_answers_once() {
+    // It is back where it hears nobody: the others hear it speak in a life that is over, and it cannot hear what they say to that.
+    let mut jumped = false;
+    for seed in 0..8 {
+        let mut stage = stage(seed, &[1, 1, 1, 1]);
+        stage.go(|world| {
+            world.crash(0);
+            Ok(())
+        });
+        stage.world.split(&[0], MS(800));
+        for from in 1..4 {
+            stage.world.block_one_way(from, 0, MS(10_000));
+        }
+        stage.start(0);
+        stage.run(MS(900));
+        let before = stage.world.ledger.rejects;
+        let seconds = 8;
+        stage.run(MS(seconds * 1_000));
+        let rejects = stage.world.ledger.rejects - before;
+        // Each of three answers each heartbeat, ten in a second and what a change brings, and nothing but that.
+        assert!(rejects <= 3 * seconds * 12, "{rejects} in {seconds} s");
+        stage.run(MS(1_200));
+        let (heard, jumps) = (stage.world.ledger.rejects, stage.stats(0).incarnation_jumps);
+        assert!(jumps <= 1, "it took {jumps} lives");
+        jumped |= jumps == 1 && rejects > 0;
+        stage.run(MS(3_000));
+        assert_eq!(stage.world.ledger.rejects, heard, "they go on and on");
+        stage.settle();
+    }
+    assert!(jumped, "no seed had a lower life");
+}
+
+#[test]
+fn many_slow_receivers_ask_in_moderation_and_delay_nobody_else() {
+    let mut stage = stage(22, &[2, 1, 1, 1, 1, 1, 1, 1]);
+    let seconds = 5;
+    let node = stage.at(0).node;
+    for _ in 0..seconds * 10 {
+        let until = stage.world.now + MS(50);
+        (1..7).for_each(|host| stage.world.network.deafen(host, until));
+        for _ in 0..10 {
+            stage.operate(0, 3);
+            stage.run(MS(10));
+            for lane in 0..2 {
+                let told = stage.at(0).replica.lane_clock(lane);
+                let held = stage.at(7).replica.remote_lane(node, lane).unwrap().summary.clock;
+                assert_eq!(held, told, "the one that hears well is kept waiting");
+            }
+        }
+    }
+    stage.settle();
+    let sent = stage.stats(0);
+    for host in 1..7 {
+        let naks = stage.stats(host).naks_sent;
+        assert!(naks <= seconds * 100, "n{host}: {naks} requests in {seconds} s");
+    }
+    // To each of the six at most what it missed.
+    assert!(sent.repairs_sent <= 6 * sent.delta_datagrams_sent, "{} repairs", sent.repairs_sent);
+    assert_eq!(stage.stats(7).naks_sent, 0);
+}

@@ -77,6 +77,10 @@ impl Stage {
         self.world.network.weather = weather;
     }
 
+    pub(super) fn runs(&self, host: usize) -> bool {
+        self.world.hosts[host].process.is_some()
+    }
+
     pub(super) fn at(&self, host: usize) -> &Process {
         self.world.hosts[host].process.as_ref().expect("the node runs")
     }

@@ -1,0 +1,111 @@
+//! What every process has said, by session: the numbers of its packets, and which clocks of its lanes it ever told.
+
+use super::Breach;
+use super::oracle::ProcessId;
+use crate::core::Time;
+use crate::wire::{self, Frame};
+use headcount::{Incarnation, NodeId};
+use std::collections::BTreeMap;
+use xxhash_rust::xxh3::xxh3_64;
+
+/// See the module's documentation.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    sessions: BTreeMap<(NodeId, u64), Said>,
+    /// Times that a node told another that it knows a later life of it.
+    pub(crate) rejects: u64,
+}
+
+/// One session.
+#[derive(Debug)]
+struct Said {
+    process: ProcessId,
+    life: Incarnation,
+    at: Time,
+    /// Packet number → a hash of its bytes.
+    packets: BTreeMap<u64, u64>,
+    lanes: BTreeMap<u16, Told>,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    hi: u64,
+    /// Clocks that no delta tells of, as `(lo, hi]`.
+    holes: Vec<(u64, u64)>,
+}
+
+impl Ledger {
+    /// A process in that life sends a datagram. A packet number stands for the same bytes for ever, and a session for one
+    /// process: under a cipher, anything else would be a nonce used twice.
+    pub(crate) fn note_sent(
+        &mut self,
+        now: Time,
+        process: ProcessId,
+        life: Incarnation,
+        bytes: &[u8],
+        cluster: u32,
+    ) -> Result<(), Breach> {
+        let Ok((header, body)) = wire::open(bytes, cluster) else {
+            return Err(Breach::new("9", format!("process {process} sends what does not open")));
+        };
+        let said = self.sessions.entry((NodeId(header.node), header.session)).or_insert_with(|| Said {
+            process,
+            life,
+            at: now,
+            packets: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+        });
+        if said.process != process {
+            let what = format!("processes {} and {process} share session {:x}", said.process, header.session);
+            return Err(Breach::new("9", what));
+        }
+        (said.life, said.at) = (life, now);
+        let hash = xxh3_64(bytes);
+        match said.packets.insert(header.packet, hash) {
+            Some(before) if before == hash => return Ok(()),
+            Some(_) => {
+                let what = format!("process {process} sends two packets {}", header.packet);
+                return Err(Breach::new("9", what));
+            }
+            None => {}
+        }
+        for frame in wire::frames(body).flatten() {
+            match frame {
+                Frame::Delta(delta) => {
+                    let told = said.lanes.entry(delta.lane).or_default();
+                    if delta.lo > told.hi {
+                        told.holes.push((told.hi, delta.lo));
+                    }
+                    told.hi = told.hi.max(delta.hi);
+                }
+                Frame::IncReject(_) => self.rejects += 1,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a request reaches clocks that were never told in that session, so that no ring can have them.
+    pub(crate) fn is_beyond(&self, node: NodeId, session: u64, nak: &wire::Nak) -> bool {
+        let Some(said) = self.sessions.get(&(node, session)) else {
+            return false;
+        };
+        nak.ranges.iter().any(|&(lane, lo, hi)| {
+            let holes = said.lanes.get(&lane).map_or(&[][..], |told| &told.holes);
+            holes.iter().any(|&(from, to)| lo.max(from) < hi.min(to))
+        })
+    }
+
+    /// Whether another process has spoken under a node's name since then, in a session above that one, if one is given.
+    pub(crate) fn has_rival(
+        &self,
+        node: NodeId,
+        process: ProcessId,
+        since: Time,
+        above: Option<(Incarnation, u64)>,
+    ) -> bool {
+        let sessions = self.sessions.range((node, 0)..=(node, u64::MAX));
+        let mut others = sessions.filter(|(_, said)| said.process != process && said.at >= since);
+        others.any(|(&(_, session), said)| above.is_none_or(|above| (said.life, session) > above))
+    }
+}
