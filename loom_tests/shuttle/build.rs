@@ -5,5 +5,5 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-cfg=shuttle");
     // The engine's features, which are about its face only, are left out here.
-    println!("cargo::rustc-check-cfg=cfg(feature, values(\"serde\", \"stream\"))");
+    println!("cargo::rustc-check-cfg=cfg(feature, values(\"planted\", \"serde\", \"stream\"))");
 }
