@@ -11,6 +11,7 @@
 use super::Core;
 use super::io::{Notice, Output, Phase, Time};
 use super::member::{Lane, Member, MemberState};
+use super::receive::Sender;
 use crate::config::Timing;
 use crate::wire::{self, Heard, Report};
 use headcount::NodeId;
@@ -51,6 +52,8 @@ pub(super) struct Liveness {
     pub(super) urgent: bool,
     /// It wants to know when what it said so far is covered.
     pub(super) owed: bool,
+    /// The number of its latest heartbeat.
+    latest: u64,
 }
 
 impl Liveness {
@@ -63,6 +66,7 @@ impl Liveness {
             acked: 0,
             urgent: false,
             owed: false,
+            latest: 0,
         }
     }
 
@@ -279,8 +283,19 @@ impl Core {
         Heard { flags, reports: reports.into_iter().map(|(_, report)| report).collect() }
     }
 
-    /// Takes what a member of the known session says that it hears.
-    pub(super) fn on_heard(&mut self, now: Time, sender: NodeId, heard: &Heard) {
+    /// Whether a member of the known session has said nothing later than the heartbeat with that number.
+    pub(super) fn is_latest(&mut self, sender: Sender, seq: u64) -> bool {
+        let known = self.members.get_mut(&sender.node).filter(|member| member.session == sender.session);
+        let Some(member) = known else {
+            return false;
+        };
+        member.liveness.latest = member.liveness.latest.max(seq);
+        member.liveness.latest == seq
+    }
+
+    /// Takes what a member of the known session says that it hears. Ages count from now, so what comes late (held up, repaired, or
+    /// played again by somebody where the first copy was lost) testifies to nothing: it would make the dead look alive.
+    pub(super) fn on_heard(&mut self, now: Time, sender: NodeId, heard: &Heard, is_latest: bool) {
         let me = Report::name_of(self.session);
         let fresh = self.settings.timing.suspect_after;
         for report in &heard.reports {
@@ -297,7 +312,7 @@ impl Core {
             let Some(silence) = report.silence() else {
                 continue;
             };
-            if let Some(at) = now.checked_sub(silence) {
+            if let Some(at) = now.checked_sub(silence).filter(|_| is_latest) {
                 member.liveness.testify(sender, at);
             }
             if silence >= fresh && now.saturating_sub(member.heard) < fresh {

@@ -85,17 +85,21 @@ impl Core {
         }
         // Made once, if anything of the datagram has to wait.
         let mut kept = None;
+        let mut is_latest = false;
         for frame in frames {
             match frame {
                 Frame::Hello(hello) => self.on_hello(now, sender, &hello, out),
-                Frame::Heartbeat(heartbeat) => self.on_heartbeat(now, sender, &heartbeat, out),
+                Frame::Heartbeat(heartbeat) => {
+                    self.on_heartbeat(now, sender, &heartbeat, out);
+                    is_latest = self.is_latest(sender, heartbeat.seq);
+                }
                 Frame::Delta(delta) => self.on_delta(now, sender, &delta, body, &mut kept, out),
                 Frame::Nak(nak) => self.on_nak(now, sender.addr, &nak, out),
                 Frame::Heard(heard) => {
                     // The heartbeat that it rides with is counted and asked about already.
                     let known = self.members.get(&sender.node);
                     if known.is_some_and(|member| member.session == sender.session) {
-                        self.on_heard(now, sender.node, &heard);
+                        self.on_heard(now, sender.node, &heard, is_latest);
                     }
                 }
                 Frame::SnapshotOffer(offer) => self.on_offer(now, sender, &offer),
