@@ -270,6 +270,8 @@ impl Core {
         }
         let mut body = Vec::new();
         wire::IncReject { target_node: sender.node.0, highest: highest.to_u64() }.put(&mut body);
+        // To who has restarted this node is a stranger, and is asked for its proof only if what it sends is as long as the question.
+        self.put_hello(sender.node, false, &mut body);
         self.tell_peers(sender.addr, sender.node, &mut body);
         self.send(Target::Node(sender.addr), &body, out);
     }
