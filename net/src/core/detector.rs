@@ -206,6 +206,10 @@ impl Core {
         let fetches = self.fetches.values().map(|fetch| fetch.deadline);
         let serves = self.serves.values().map(|serve| serve.deadline);
         let isolation = self.hearing.isolation.and_then(|isolation| isolation.over_at);
-        self.alarm = members.chain(fetches).chain(serves).chain(isolation).min().unwrap_or(Time::MAX);
+        // Strain eases, and with it the patience that the deadlines are of.
+        let strained = self.hearing.strain.level(now) > 0;
+        let again = strained.then(|| now + self.settings.timing.heartbeat);
+        let all = members.chain(fetches).chain(serves).chain(isolation).chain(again);
+        self.alarm = all.min().unwrap_or(Time::MAX);
     }
 }
