@@ -324,6 +324,7 @@ fn a_stream_is_sealed_and_an_old_request_opens_nothing() {
     let b = few.nodes[0].core.node;
     let asker = &mut few.nodes[1].core;
     asker.members.get_mut(&b).unwrap().want_snapshot(lane, few.now);
+    asker.note_deadline(few.now, b);
     few.give(1, Input::Turn);
     let (_, asking, preamble) = few.streams.pop().expect("b connects");
     let giving = StreamId(1);

@@ -63,11 +63,17 @@ impl World {
             .map(|(header, _)| (NodeId(header.node), header.session));
         let takes_part = process.takes_part();
         process.note_heard(now, speaker);
+        let sent_at = opened.as_ref().and_then(|(header, _)| ledger.sent_at(header));
+        let is_old = speaker.is_some() && sent_at.is_some_and(|at| now > at + GRAIN);
         let frames: Vec<Frame<'_>> =
             opened.map(|(_, body)| wire::frames(body).flatten().collect()).unwrap_or_default();
         let known = speaker.and_then(|(node, session)| {
             process.core.peer(node).filter(|peer| takes_part && peer.session == session)
         });
+        if is_old && frames.iter().any(|frame| matches!(frame, Frame::Heard(_))) {
+            // Somebody has kept it where it was not heard, and it says how long ago others were heard: then, not now.
+            process.excused_until = process.excused_until.max(now + 2 * process.timing.down_after);
+        }
         let mut owed = Owed::default();
         for frame in &frames {
             match (frame, known) {

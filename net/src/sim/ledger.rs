@@ -6,6 +6,7 @@ use crate::core::Time;
 use crate::wire::{self, Frame};
 use headcount::{Incarnation, NodeId};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// See the module's documentation.
@@ -22,8 +23,8 @@ struct Said {
     process: ProcessId,
     life: Incarnation,
     at: Time,
-    /// Packet number → a hash of its bytes.
-    packets: BTreeMap<u64, u64>,
+    /// Packet number → a hash of its bytes, and when it was sent first.
+    packets: BTreeMap<u64, (u64, Time)>,
     lanes: BTreeMap<u16, Told>,
 }
 
@@ -61,14 +62,14 @@ impl Ledger {
         }
         (said.life, said.at) = (life, now);
         let hash = xxh3_64(bytes);
-        match said.packets.insert(header.packet, hash) {
-            Some(before) if before == hash => return Ok(()),
-            Some(_) => {
+        match said.packets.entry(header.packet) {
+            Entry::Occupied(sent) if sent.get().0 == hash => return Ok(()),
+            Entry::Occupied(_) => {
                 let what = format!("process {process} sends two packets {}", header.packet);
                 return Err(Breach::new("9", what));
             }
-            None => {}
-        }
+            Entry::Vacant(unsent) => unsent.insert((hash, now)),
+        };
         for frame in wire::frames(body).flatten() {
             match frame {
                 Frame::Delta(delta) => {
@@ -83,6 +84,12 @@ impl Ledger {
             }
         }
         Ok(())
+    }
+
+    /// When that packet was sent first.
+    pub(crate) fn sent_at(&self, header: &wire::Header) -> Option<Time> {
+        let said = self.sessions.get(&(NodeId(header.node), header.session))?;
+        said.packets.get(&header.packet).map(|&(_, at)| at)
     }
 
     /// Whether a request reaches clocks that were never told in that session, so that no ring can have them.
