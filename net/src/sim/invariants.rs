@@ -117,11 +117,10 @@ impl World {
         if after.quarantines > 0 {
             return breach("panic", "a core stumbled over a frame, and said so on standard error".into());
         }
-        // What says that it is of this very session is passed over before anything else, damaged or not.
-        let passed_over = after.datagrams_received == before.datagrams_received;
-        // So is what its sender's budget does not allow.
-        let is_over = after.over_budget > before.over_budget;
-        if refused != u64::from(damaged && !passed_over && !is_over) {
+        // What says that it is of this very session is passed over before anything else, damaged or not; so is what is too much.
+        let passed_over =
+            after.datagrams_received == before.datagrams_received || after.over_budget > before.over_budget;
+        if refused != u64::from(damaged && !passed_over) {
             let counted: Vec<_> = after.iter().zip(before.iter()).filter(|(now, then)| now != then).collect();
             return breach(
                 "17",

@@ -73,10 +73,8 @@ fn random_seeds_keep_every_invariant() {
         "receive_errors",
         "lookups_failed",
         // These need an enemy, or another key; see tests/security.rs and the tests of core/.
-        "no_key",
         "auth_failed",
         "over_budget",
-        "proofs_refused",
         "implausible",
         "quarantines",
         "quarantined",
