@@ -86,7 +86,7 @@ fn pair(group: SocketAddr, keys: &Keys) -> [(Tracker, Cluster, headcount::Sessio
         (tracker, cluster, session)
     });
     for (tracker, cluster, _) in &nodes {
-        eventually("both are seen", || tracker.len() == 2);
+        eventually("both are seen", || tracker.len() == 2 && cluster.members().len() == 1);
         assert!(cluster.wait_synced(PATIENCE));
     }
     nodes
