@@ -333,7 +333,8 @@ impl Cluster {
         self.inner.local
     }
 
-    /// The other nodes known, those that are down included, by id.
+    /// The other nodes known, those that are down included, by id. As of the last packet handled: while one is being handled,
+    /// the tracker may show entries of a node that is not in here yet, or of its next life.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
         let shared = &self.inner.shared;

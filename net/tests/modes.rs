@@ -147,7 +147,7 @@ fn r19_a_second_node_of_the_same_name_is_refused_without_multicast() {
 #[test]
 fn r19_of_two_nodes_of_one_name_that_start_at_once_one_remains() {
     let seed = free(LOOPBACK);
-    let (_s, cluster_s) = join("seed", seed, &[]);
+    let (s, cluster_s) = join("seed", seed, &[]);
     let start = || {
         let peers = [seed.to_string()];
         std::thread::spawn(move || {
@@ -164,12 +164,15 @@ fn r19_of_two_nodes_of_one_name_that_start_at_once_one_remains() {
     let survivor = twins.iter().find(|twin| lives(twin)).expect("one lives");
     let session = survivor.0.session();
     session.track("room", "alice", "").unwrap();
-    eventually("the survivor is heard", || _s.count("room") == 1);
+    let own = || survivor.1.as_ref().expect("it joined").incarnation();
+    let known = || cluster_s.members()[0].incarnation;
+    // The view of members may trail the tracker while a packet is being handled.
+    eventually("the survivor is heard", || s.count("room") == 1 && known() == own());
     // Nobody alternates any more: the life that is known stays.
-    let life = cluster_s.members()[0].incarnation;
+    let life = own();
     let heartbeats = cluster_s.stats().datagrams_received + 30;
     eventually("three seconds of heartbeats", || cluster_s.stats().datagrams_received > heartbeats);
-    assert_eq!((cluster_s.members()[0].incarnation, lives(survivor)), (life, true));
+    assert_eq!((known(), own(), lives(survivor)), (life, life, true));
 }
 
 #[test]

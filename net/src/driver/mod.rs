@@ -183,6 +183,11 @@ impl Driver {
     fn handle(&mut self, input: Input<'_>) {
         let now = self.started.elapsed();
         self.core.handle(now, input, &mut self.output);
+        // At once, so that whoever sees the entries of a new life finds its member, too.
+        if self.published.0 != self.core.version() {
+            self.published.0 = self.core.version();
+            self.shared.publish(&self.core);
+        }
         self.perform();
     }
 
@@ -368,8 +373,7 @@ impl Driver {
 
     fn publish(&mut self) {
         let now = self.started.elapsed();
-        let (version, at) = self.published;
-        if version != self.core.version() || now >= at + PUBLISH_EVERY {
+        if now >= self.published.1 + PUBLISH_EVERY {
             self.published = (self.core.version(), now);
             self.count_receive_trouble();
             self.shared.publish(&self.core);
