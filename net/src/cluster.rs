@@ -427,7 +427,7 @@ impl Cluster {
         }
         let (reply, answer) = mpsc::sync_channel(1);
         shared.key_steps.lock().push((step, reply));
-        let _ = shared.waker.wake();
+        shared.wake();
         answer.recv_timeout(ANSWER_MAX).unwrap_or(Err(KeyError::Left))
     }
 
@@ -455,7 +455,7 @@ impl Cluster {
         };
         let until = shared.started.elapsed() + timeout;
         shared.barriers.lock().push((id, until));
-        let _ = shared.waker.wake();
+        shared.wake();
         let ended = |view: &mut View| match view.barriers.get(&id) {
             Some(Some(_)) => view.barriers.remove(&id).flatten(),
             _ => (view.status != Some(Status::Running)).then_some(BarrierOutcome::NotAMember),
@@ -515,7 +515,7 @@ impl Cluster {
 impl Inner {
     fn leave(&self) {
         self.shared.leave.store(true, Ordering::Relaxed);
-        let _ = self.shared.waker.wake();
+        self.shared.wake();
         let gone =
             |view: &mut View| matches!(view.status, Some(Status::Left | Status::Stopped(_))).then_some(());
         let gone = self.shared.wait_until(LEAVE_MAX, gone);

@@ -173,26 +173,18 @@ impl EntrySlot {
         !self.is_long() && self.lens().0 + meta.len() <= INLINE_MAX
     }
 
-    /// The slot with another version of its entry, of that clock and after that one, if key and meta fit, before and after.
+    /// The slot with another version of its entry, of that clock and after that one, for which it [`has room`](Self::has_room).
     #[inline(always)]
-    pub(crate) fn revised(&self, (clock, prev): (u64, u64), meta: &[u8]) -> Option<Self> {
-        if !self.has_room(meta) {
-            return None;
-        }
+    pub(crate) fn revised(&self, stamp: u64, (clock, prev): (u64, u64), meta: &[u8]) -> Self {
         let (key, _) = self.lens();
         let mut slot = *self;
+        slot.0[0] = stamp;
         let form = self.form() & !(63 << 6) | (meta.len() as u64) << 6;
         slot.0[2] = clock | form << 48;
         slot.0[4] = self.0[4] & !NUMBER_MAX | prev;
         bytes::clear_from(&mut slot.0[BYTES..], key);
         bytes::put(&mut slot.0[BYTES..], key, meta);
-        Some(slot)
-    }
-
-    #[inline(always)]
-    pub(crate) fn stamped(mut self, stamp: u64) -> Self {
-        self.0[0] = stamp;
-        self
+        slot
     }
 
     /// The second word of an entry's slot.

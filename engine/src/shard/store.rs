@@ -339,15 +339,12 @@ impl Store {
         clocks: (u64, u64),
         meta: &[u8],
     ) -> Result<SlotId, NoRoom> {
-        let words = self.commons.words();
-        if self.pins.is_idle()
-            && let Some(revised) = held.revised(clocks, meta)
-        {
-            let stamp = Self::next_stamp(&mut self.stamps);
-            Slot::<0>::revise(words, at(slot), &revised.stamped(stamp).0);
-            return Ok(slot);
+        if self.must_move(held, meta) {
+            return self.move_to_another(slot, held, record, clocks, meta);
         }
-        self.move_to_another(slot, held, record, clocks, meta)
+        let stamp = Self::next_stamp(&mut self.stamps);
+        Slot::<0>::revise(self.commons.words(), at(slot), &held.revised(stamp, clocks, meta).0);
+        Ok(slot)
     }
 
     #[inline(never)]

@@ -221,11 +221,8 @@ impl State {
         }
         let slot = self.find_ref(session, of).ok_or(Error::NotTracked)?;
         let old = self.store.slot(slot);
-        if !may_move && self.store.must_move(&old, meta) {
-            return Ok(Updated::MustMove);
-        }
         let content = self.content_of(&old, Some(meta));
-        self.update_slot(slot, &old, meta, content, wakes)
+        self.update_slot((slot, &old), (meta, content), may_move, wakes)
     }
 
     /// Gives an own entry a new version. `expected`: only if its version is still this clock. `may_move`: if it takes another slot for
@@ -247,22 +244,21 @@ impl State {
         if expected.is_some_and(|expected| expected != old.clock()) {
             return Ok(Updated::Superseded);
         }
-        if !may_move && self.store.must_move(&old, joining.meta) {
-            return Ok(Updated::MustMove);
-        }
-        self.update_slot(slot, &old, joining.meta, joining.content, wakes)
+        self.update_slot((slot, &old), (joining.meta, joining.content), may_move, wakes)
     }
 
     /// Gives the own entry in a slot, of which `old` is a copy, a new version of that content.
     #[inline]
     fn update_slot(
         &mut self,
-        slot: SlotId,
-        old: &EntrySlot,
-        meta: &[u8],
-        content: u64,
+        (slot, old): (SlotId, &EntrySlot),
+        (meta, content): (&[u8], u64),
+        may_move: bool,
         wakes: &mut Wakes,
     ) -> Result<Updated, Error> {
+        if !may_move && self.store.must_move(old, meta) {
+            return Ok(Updated::MustMove);
+        }
         let clock = self.next_clock()?;
         let gone = self.digest_of(old);
         let revised = self.revise(slot, old, (clock, old.clock()), meta, wakes);

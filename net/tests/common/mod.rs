@@ -1,6 +1,6 @@
 //! What the tests of this folder share.
 
-#![allow(dead_code)] // Each test program uses its part.
+#![allow(dead_code, reason = "each test program uses its part")]
 
 use headcount::Tracker;
 use headcount_net::{Cluster, Config, Interface};
