@@ -26,8 +26,10 @@
 //! * **`update_vs_insert`** is our update beside a map's insert of a fresh key: both make a new version of an entry.
 //! * **`crdt_…`** and **`delta_apply_…`** are beside another ORSWOT, with as many entries resident as the name says, or a
 //!   tenth. With `--quick` that ORSWOT merges into few members only.
-//! * **`longest_write`** looks at each join of the load, and at as many updates, joins and leaves as a turn has. One that
-//!   the scheduler interrupts is long on the wall; its CPU time tells.
+//! * **`longest_write`** looks at each join of the load, and at the updates, joins and leaves of as many turns as there are rounds, each
+//!   contestant in three processes of its own, one after the other. The least of the three is what the contestant needs: what its code
+//!   takes long for, it takes long for every time; the greatest has the machine's moods in it. One that the scheduler interrupts is
+//!   long on the wall; its CPU time tells.
 //! * **`tail`** times single reads beside more writers than cores, of all rounds together. A reader that never
 //!   sleeps uses up its time slices: one read in some ten thousand, by how many fit into a slice, takes as long as the
 //!   writers' slices, whatever the contestant. In `tail_bursts` the reader sleeps for a moment after every 200 reads, as
@@ -41,6 +43,7 @@ mod child;
 mod clock;
 mod contestants;
 mod data;
+mod longest;
 mod machine;
 mod memory;
 mod one_topic;
@@ -83,11 +86,11 @@ fn run(args: Args) -> Result<(), CompareError> {
         None => parent(&plan),
         Some(child::HUGE) => write_json(&measure(&plan)?),
         Some(task) => {
-            let name = task.strip_prefix("memory:");
             let mut entrants = plan.entrants.iter().chain([&ORSWOT]);
-            match entrants.find(|entrant| Some(entrant.name) == name) {
-                Some(entrant) => write_json(&(entrant.memory)(plan.shape)?),
-                None => Err(CompareError::Flag {
+            match entrants.find_map(|entrant| Some((entrant, task.strip_suffix(entrant.name)?))) {
+                Some((entrant, "memory:")) => write_json(&(entrant.memory)(plan.shape)?),
+                Some((entrant, "longest:")) => write_json(&(entrant.longest)(&plan)),
+                _ => Err(CompareError::Flag {
                     flag: "child",
                     value: format!("{task:?}"),
                     limit: "a task of this program's own".to_owned(),
@@ -133,6 +136,9 @@ fn measure(plan: &Plan) -> Result<Figures, CompareError> {
     let mut figures = Figures { huge_pages_used: machine::huge_pages(), ..Figures::default() };
     if plan.wants("memory") {
         figures.memory = Some(memory::measure(plan)?);
+    }
+    if plan.wants("longest_write") {
+        figures.longest_write = longest::measure(plan)?;
     }
     resident::measure(plan, &mut figures);
     one_topic::measure(plan, &mut figures);

@@ -24,7 +24,7 @@ pub(crate) fn measure(plan: &Plan, figures: &mut Figures) {
     // A listing needs the tracker only.
     for entrant in plan.entrants.iter().take(if hot { usize::MAX } else { 1 }) {
         progress(&format!("{} entries of one topic into {}", shape.entries, entrant.name));
-        contestants.push((entrant.load)(&data, None));
+        contestants.push((entrant.load)(&data));
     }
     let listers = if plan.wants(LIST) {
         topics::listers(plan, &data, contestants.iter().filter_map(|contestant| contestant.tracker()))

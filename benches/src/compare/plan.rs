@@ -2,10 +2,11 @@
 
 use super::contestants::{Orswot, Ours, Peer};
 use super::data::Data;
+use super::longest::{self, LongestWrites};
 use super::memory;
 use super::report::MemoryFigure;
 use super::stats::OURS;
-use super::turns::{Contestant, LongestWrites, load};
+use super::turns::{Contestant, load};
 use crate::peers::{DashFlat, LockedFlat, MutexFlat, PapayaFlat, SccFlat};
 use crate::{Shape, TOPIC_MEMBERS};
 use clap::Parser;
@@ -77,7 +78,8 @@ pub(crate) struct Entrant {
     pub(crate) name: &'static str,
     /// Its readers lock something that writers lock too, for many keys.
     pub(crate) locked: bool,
-    pub(crate) load: fn(&Data, Option<&mut LongestWrites>) -> Box<dyn Contestant>,
+    pub(crate) load: fn(&Data) -> Box<dyn Contestant>,
+    pub(crate) longest: fn(&Plan) -> LongestWrites,
     pub(crate) memory: fn(Shape) -> Result<MemoryFigure, CompareError>,
 }
 
@@ -87,6 +89,7 @@ macro_rules! entrant {
             name: <$store as super::store::Store>::NAME,
             locked: $locked,
             load: load::<$store>,
+            longest: longest::of::<$store>,
             memory: memory::of::<$store>,
         }
     };

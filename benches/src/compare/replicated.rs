@@ -43,9 +43,9 @@ pub(crate) fn measure(plan: &Plan, figures: &mut Figures) {
 fn set(plan: &Plan, figures: &mut Figures) {
     let shape = Shape { entries: plan.shape.entries.div_ceil(10), ..plan.shape };
     let data = Data::new(shape, plan.operations.min(shape.entries), plan.args.seed);
-    let mut contestants: Vec<Box<dyn Contestant>> = vec![load::<Ours>(&data, None)];
+    let mut contestants: Vec<Box<dyn Contestant>> = vec![load::<Ours>(&data)];
     if plan.orswot {
-        contestants.push((ORSWOT.load)(&data, None));
+        contestants.push((ORSWOT.load)(&data));
     }
     let mut table = IndexMap::<&str, Rounds>::new();
     for round in 0..plan.rounds {

@@ -81,11 +81,27 @@ pub(crate) struct LongestWrite {
     pub(crate) ratio_to_best_peer: Option<f64>,
 }
 
-/// Microseconds. The two may be of different operations.
+/// Microseconds: the least and the greatest over the processes. Wall and CPU time may be of different operations.
 #[derive(Clone, Copy, Default, Serialize, Deserialize, Debug)]
 pub(crate) struct LongestFigure {
     pub(crate) wall_us: f64,
     pub(crate) cpu_us: f64,
+    pub(crate) wall_us_max: f64,
+    pub(crate) cpu_us_max: f64,
+}
+
+impl LongestFigure {
+    pub(crate) fn new(wall_us: f64, cpu_us: f64) -> Self {
+        Self { wall_us, cpu_us, wall_us_max: wall_us, cpu_us_max: cpu_us }
+    }
+
+    /// Takes in another process's.
+    pub(crate) fn take(&mut self, other: Self) {
+        self.wall_us = self.wall_us.min(other.wall_us);
+        self.cpu_us = self.cpu_us.min(other.cpu_us);
+        self.wall_us_max = self.wall_us_max.max(other.wall_us_max);
+        self.cpu_us_max = self.cpu_us_max.max(other.cpu_us_max);
+    }
 }
 
 /// Single reads beside more writers than there are cores.

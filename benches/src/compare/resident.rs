@@ -4,11 +4,11 @@ use super::clock::timed;
 use super::data::Data;
 use super::machine;
 use super::plan::{Plan, progress};
-use super::report::{Figures, LongestFigure, LongestWrite, Tail};
+use super::report::{Figures, Tail};
 use super::stats::{OURS, Rounds, best_peer, ratio};
 use super::threads;
 use super::topics::{self, Lister};
-use super::turns::{Contestant, LongestWrites, Mix};
+use super::turns::{Contestant, Mix};
 use crate::mix;
 use indexmap::IndexMap;
 
@@ -16,7 +16,6 @@ const JOIN_AND_LEAVE: [&str; 4] = ["track", "untrack", "track_untrack", "update_
 const UPDATE: [&str; 2] = ["update", "update_vs_insert"];
 const LIST: [&str; 2] = ["list", "list_owned"];
 const LIST_AGAIN: &str = "list_again";
-const LONGEST: &str = "longest_write";
 const TAIL: &str = "tail";
 /// Reads of a burst: far shorter than a time slice.
 const BURST: usize = 200;
@@ -51,17 +50,14 @@ type Table = IndexMap<&'static str, Rounds>;
 
 /// Measures what is wanted of it.
 pub(crate) fn measure(plan: &Plan, figures: &mut Figures) {
-    if !plan.wants_any(&ORDER) && !plan.wants_any(&[LONGEST, TAIL]) {
+    if !plan.wants_any(&ORDER) && !plan.wants(TAIL) {
         return;
     }
     let data = Data::new(plan.shape, plan.operations, plan.args.seed);
-    let mut longest = Vec::new();
     let mut contestants = Vec::new();
     for entrant in &plan.entrants {
         progress(&format!("{} entries into {}", plan.shape.entries, entrant.name));
-        let mut writes = LongestWrites::default();
-        contestants.push((entrant.load)(&data, plan.wants(LONGEST).then_some(&mut writes)));
-        longest.push(writes);
+        contestants.push((entrant.load)(&data));
     }
     let listers = if plan.wants_any(&LIST) || plan.wants(LIST_AGAIN) {
         let trackers = contestants.iter().filter_map(|contestant| contestant.tracker());
@@ -76,14 +72,6 @@ pub(crate) fn measure(plan: &Plan, figures: &mut Figures) {
         if let Some(rounds) = table.get(name).filter(|_| plan.wants(name)) {
             figures.operations.insert(name.to_owned(), rounds.operation(&names));
         }
-    }
-    if plan.wants(LONGEST) {
-        progress("the longest writes");
-        for (contestant, longest) in contestants.iter().zip(&mut longest) {
-            let updates = data.residents(0, plan.operations);
-            contestant.longest(updates, &data.fresh, &data.fresh_random, longest);
-        }
-        figures.longest_write = longest_writes(&names, &longest);
     }
     if plan.wants(TAIL) {
         figures.tail = Some(tail(plan, &data, &contestants, usize::MAX));
@@ -177,30 +165,6 @@ fn derive(table: &mut Table) {
         let beside = updates.ours_beside(joins);
         table.insert("update_vs_insert", beside);
     }
-}
-
-fn longest_writes(names: &[&str], longest: &[LongestWrites]) -> IndexMap<String, LongestWrite> {
-    let kind = |kind: &str, pick: fn(&LongestWrites) -> super::clock::Longest| {
-        let figure = |longest: &LongestWrites| {
-            let timing = pick(longest).0;
-            let us = |time: std::time::Duration| time.as_nanos() as f64 / 1_000.0;
-            LongestFigure { wall_us: us(timing.wall), cpu_us: us(timing.cpu) }
-        };
-        let figures = longest.iter().map(figure);
-        let contestants: IndexMap<String, LongestFigure> =
-            names.iter().map(|&name| name.to_owned()).zip(figures).collect();
-        let best = best_peer(contestants.iter().map(|(name, figure)| (name.as_str(), figure.wall_us)));
-        let ratio_to_best_peer = best.and_then(|(_, wall)| ratio(contestants.get(OURS)?.wall_us, wall));
-        let best_peer = best.map(|(name, _)| name.to_owned());
-        (kind.to_owned(), LongestWrite { contestants, best_peer, ratio_to_best_peer })
-    };
-    [
-        kind("track", |longest| longest.track),
-        kind("update", |longest| longest.update),
-        kind("untrack", |longest| longest.untrack),
-    ]
-    .into_iter()
-    .collect()
 }
 
 fn tail(plan: &Plan, data: &Data, contestants: &[Box<dyn Contestant>], burst: usize) -> Tail {

@@ -96,9 +96,9 @@ fn operations(out: &mut impl Write, operations: &IndexMap<String, Operation>) ->
 }
 
 fn longest_write(out: &mut impl Write, kind: &str, longest: &LongestWrite) -> io::Result<()> {
-    write!(out, "longest {kind}, us wall/cpu:")?;
+    write!(out, "longest {kind}, us of CPU, least to greatest of the processes:")?;
     for (name, figure) in &longest.contestants {
-        write!(out, "  {} {:.0}/{:.0}", word(name), figure.wall_us, figure.cpu_us)?;
+        write!(out, "  {} {:.0}-{:.0}", word(name), figure.cpu_us, figure.cpu_us_max)?;
     }
     writeln!(out)
 }

@@ -1,6 +1,6 @@
 //! What a contestant does in a turn: one operation on many items, timed as a whole.
 
-use super::clock::{Cost, Longest, Timing, timed};
+use super::clock::{Cost, Timing, timed};
 use super::data::{Data, Item};
 use super::store::Store;
 use super::threads;
@@ -13,14 +13,6 @@ use std::time::Duration;
 
 /// Entries of a batch.
 const BATCH: usize = 64;
-
-/// The longest writes of a contestant.
-#[derive(Clone, Copy, Default, Debug)]
-pub(crate) struct LongestWrites {
-    pub(crate) track: Longest,
-    pub(crate) update: Longest,
-    pub(crate) untrack: Longest,
-}
 
 /// What threads do with residents that each of them updates alone.
 #[derive(Clone, Copy, Debug)]
@@ -56,27 +48,23 @@ pub(crate) trait Contestant: Send + Sync {
     fn hot(&self, items: &[&[Item]], pairs: usize) -> Cost;
     /// Single reads, with a pause after each burst of so many.
     fn tail(&self, all: &[Item], own: &[Vec<Item>], duration: Duration, burst: usize, into: &mut Tail);
-    fn longest(&self, updates: &[Item], joins: &[Item], leaves: &[Item], longest: &mut LongestWrites);
 }
 
-/// A contestant with its residents. With `longest`, each join is looked at by itself.
-pub(crate) fn load<S: Store>(data: &Data, longest: Option<&mut LongestWrites>) -> Box<dyn Contestant> {
+/// A contestant with its residents.
+pub(crate) fn load<S: Store>(data: &Data) -> Box<dyn Contestant> {
     let store = S::empty(data.load.len().div_ceil(SESSION_ENTRIES));
-    match longest {
-        None => data.load.iter().for_each(|item| store.join_resident(item)),
-        Some(longest) => longest.track.look(&data.load, |item| store.join_resident(item)),
-    }
+    data.load.iter().for_each(|item| store.join_resident(item));
     Box::new(Turns(store))
+}
+
+/// An owner for each session of these items.
+pub(crate) fn owners<S: Store>(store: &S, items: &[Item]) -> Vec<S::Owner> {
+    items.chunks(SESSION_ENTRIES).map(|_| store.owner()).collect()
 }
 
 struct Turns<S>(S);
 
 impl<S: Store> Turns<S> {
-    /// An owner for each session of these items.
-    fn owners(&self, items: &[Item]) -> Vec<S::Owner> {
-        items.chunks(SESSION_ENTRIES).map(|_| self.0.owner()).collect()
-    }
-
     fn join_all(&self, owners: &[S::Owner], joins: &[Item]) {
         for (owner, items) in owners.iter().zip(joins.chunks(SESSION_ENTRIES)) {
             items.iter().for_each(|item| self.0.join(owner, item));
@@ -125,7 +113,7 @@ impl<S: Store> Contestant for Turns<S> {
     }
 
     fn join_and_leave(&self, joins: &[Item], leaves: &[Item]) -> [Cost; 2] {
-        let owners = self.owners(joins);
+        let owners = owners(&self.0, joins);
         let ((), joined) = timed(|| self.join_all(&owners, joins));
         let (left, leaving) = timed(|| {
             let leave = |item: &&Item| self.0.leave(&owners[item.session as usize], item);
@@ -164,7 +152,7 @@ impl<S: Store> Contestant for Turns<S> {
     }
 
     fn end_sessions(&self, joins: &[Item]) -> Cost {
-        let owners = self.owners(joins);
+        let owners = owners(&self.0, joins);
         self.join_all(&owners, joins);
         let ((), timing) = timed(|| {
             for (owner, items) in owners.into_iter().zip(joins.chunks(SESSION_ENTRIES)) {
@@ -193,16 +181,6 @@ impl<S: Store> Contestant for Turns<S> {
 
     fn tail(&self, all: &[Item], own: &[Vec<Item>], duration: Duration, burst: usize, into: &mut Tail) {
         threads::tail(&self.0, all, own, duration, burst, into);
-    }
-
-    fn longest(&self, updates: &[Item], joins: &[Item], leaves: &[Item], longest: &mut LongestWrites) {
-        let meta = [b'*'; 32];
-        longest.update.look(updates, |item| assert!(self.0.update(item, &meta), "it is resident"));
-        let owners = self.owners(joins);
-        longest.track.look(joins, |item| self.0.join(&owners[item.session as usize], item));
-        longest.untrack.look(leaves, |item| {
-            assert!(self.0.leave(&owners[item.session as usize], item), "it joined");
-        });
     }
 }
 
