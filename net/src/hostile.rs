@@ -67,7 +67,14 @@ fn decode_message(kind: u8, body: &[u8]) {
     let mut again = Vec::new();
     if message.put(&mut again).is_ok() {
         let (kind, body) = again[4..].split_first().expect("a message has a kind");
-        assert_eq!(Message::decode(*kind, body), Ok(message), "a message written again is the same");
+        let read = Message::decode(*kind, body).expect("what was written is understood");
+        // Neighbouring skips are written as one, so of operations only what is written for the second time is the same.
+        if let Message::Ops(_) = message {
+            let mut third = Vec::new();
+            assert_eq!((read.put(&mut third), &third), (Ok(()), &again), "operations written again are the same");
+        } else {
+            assert_eq!(read, message, "a message written again is the same");
+        }
     }
 }
 
