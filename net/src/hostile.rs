@@ -7,6 +7,7 @@ use crate::config::Timing;
 use crate::core::{
     Core, Input, Limits, Mode, Output, Phase, Security, Settings, StreamAction, StreamId, StreamInput, Time,
 };
+use crate::driver::CONNECTIONS_MAX;
 use crate::wire::{self, Frame, Message, MessageBuffer};
 use headcount::{Incarnation, NodeId, Session, Tracker};
 use std::collections::{BTreeMap, BTreeSet};
@@ -71,7 +72,11 @@ fn decode_message(kind: u8, body: &[u8]) {
         // Neighbouring skips are written as one, so of operations only what is written for the second time is the same.
         if let Message::Ops(_) = message {
             let mut third = Vec::new();
-            assert_eq!((read.put(&mut third), &third), (Ok(()), &again), "operations written again are the same");
+            assert_eq!(
+                (read.put(&mut third), &third),
+                (Ok(()), &again),
+                "operations written again are the same"
+            );
         } else {
             assert_eq!(read, message, "a message written again is the same");
         }
@@ -227,10 +232,13 @@ impl Attacked {
                 self.pass(Duration::from_millis(ms));
             }
             7 => {
-                self.accepted += 2;
-                let id = StreamId(2 * self.accepted + 1);
-                self.streams.insert(id);
-                self.stream(id, StreamInput::Accepted);
+                // The driver takes no more.
+                if self.streams.len() < CONNECTIONS_MAX {
+                    self.accepted += 2;
+                    let id = StreamId(2 * self.accepted + 1);
+                    self.streams.insert(id);
+                    self.stream(id, StreamInput::Accepted);
+                }
             }
             8 | 9 => {
                 let picked = usize::from(script.byte());

@@ -4,11 +4,13 @@
 //! cargo run --release -p headcount-net --features sim --example simulate -- --seeds 1000
 //! cargo run --release -p headcount-net --features sim --example simulate -- --seed 4711 --trace
 //! cargo run --release -p headcount-net --features sim --example simulate -- --mutants --seeds 400
+//! cargo run --release -p headcount-net --features sim --example simulate -- --idle 3,50,200
 //! ```
 //!
 //! Exit status 1: an invariant broke, nodes did not agree in time, or a mutant lived.
 
 mod hunt;
+mod idle;
 mod report;
 
 use clap::Parser;
@@ -40,6 +42,10 @@ struct Options {
     /// Plants one bug after the other and runs seeds until an invariant breaks.
     #[arg(long)]
     mutants: bool,
+    /// Instead: what clusters of so many nodes (2 to 1000) cost that have nothing to say.
+    #[arg(long, value_name = "NODES", value_delimiter = ',', conflicts_with_all = ["mutants", "seed"],
+          value_parser = clap::value_parser!(u16).range(2..=1000))]
+    idle: Vec<u16>,
     /// Threads; each runs seeds of its own.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
     threads: u64,
@@ -51,6 +57,7 @@ struct Options {
 fn main() -> ExitCode {
     let options = Options::parse();
     let outcome = match (options.seed, options.mutants) {
+        _ if !options.idle.is_empty() => idle::run(&options.idle, options.json),
         (Some(seed), _) => one(seed, options.trace, options.json),
         (None, true) => hunt::run(options.from..options.from + options.seeds, options.threads, options.json),
         (None, false) => many(&options),

@@ -6,12 +6,11 @@ use super::serve::Serve;
 use super::transfer::Fetch;
 use super::{Core, MemberState, Time};
 use crate::crypto::SenderId;
+use crate::driver::CONNECTIONS_MAX;
 use headcount::{Incarnation, NodeId};
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
-/// The driver lets in no more connections than these.
-const CONNECTIONS_MAX: usize = 256;
 /// Bytes of a stream that wait: a message that is not whole, and what was read behind it.
 const BUFFERED_MAX: usize = 2 * 64 * 1024;
 

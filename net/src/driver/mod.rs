@@ -36,7 +36,8 @@ pub(crate) const WAKER: Token = Token(3);
 const FIRST_STREAM: usize = 4;
 
 const DATAGRAMS_PER_TURN: usize = 256;
-const CONNECTIONS_MAX: usize = 256;
+/// Connections at once; others wait to be accepted.
+pub(crate) const CONNECTIONS_MAX: usize = 256;
 const READ_BUFFER: usize = 64 * 1024;
 /// How stale the published ages and counters may be.
 const PUBLISH_EVERY: Duration = Duration::from_millis(20);

@@ -19,6 +19,7 @@ mod barriers;
 mod comparison;
 mod crowd;
 mod faults;
+mod idle;
 mod invariants;
 mod ledger;
 mod lives;
@@ -37,6 +38,7 @@ mod workload;
 mod world;
 
 pub use crowd::Crowd;
+pub use idle::{IdleCost, idle};
 pub(crate) use mutants::is_planted;
 pub use mutants::{Hunt, Mutant, hunt};
 pub use report::{Faults, Report, Violation};
