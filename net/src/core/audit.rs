@@ -64,6 +64,16 @@ impl Core {
         self.gate.would_take(node, session, packet)
     }
 
+    /// Whether that session has proven itself here.
+    pub(crate) fn is_proven(&self, node: NodeId, session: u64) -> bool {
+        self.gate.is_proven(node, session)
+    }
+
+    /// Whether it can open what is sealed with the key of that epoch.
+    pub(crate) fn has_key(&self, epoch: u16) -> bool {
+        self.gate.keys.as_ref().is_none_or(|keys| keys.get(epoch).is_some())
+    }
+
     /// What a session would have to give back to prove itself; for who plays it.
     pub(crate) fn cookie_for(&mut self, now: Time, from: SocketAddr, node: NodeId, session: u64) -> [u8; 16] {
         let id = SenderId { node: node.0, session };

@@ -212,7 +212,8 @@ impl Gate {
         let mut proven = false;
         if let Some(session) = self.sessions.get_mut(&(NodeId(header.node), header.session)) {
             proven = true;
-            match session.window.take(header.packet) {
+            let arrival = session.window.take(header.packet);
+            match if planted!(PacketsTwice) { Arrival::New } else { arrival } {
                 Arrival::Newest => session.epoch = header.key_epoch,
                 Arrival::New => {}
                 Arrival::Seen if !session.superseded => {
@@ -368,6 +369,12 @@ impl Gate {
     pub(super) fn would_take(&self, node: NodeId, session: u64, packet: u64) -> bool {
         let session = self.sessions.get(&(node, session));
         session.is_some_and(|session| matches!(session.window.look(packet), Arrival::Newest | Arrival::New))
+    }
+
+    /// Whether a session has proven itself, and is remembered.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn is_proven(&self, node: NodeId, session: u64) -> bool {
+        self.sessions.contains_key(&(node, session))
     }
 
     /// The first bound that is broken, in words.

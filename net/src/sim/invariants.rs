@@ -6,8 +6,9 @@
 use super::Breach;
 use super::oracle::{Oracle, ProcessId};
 use super::process::{Heard, Process};
+use super::sealing;
 use super::trace::Note;
-use super::world::{CLUSTER, World};
+use super::world::World;
 use crate::core::{Input, MemberState, Phase, Time};
 use crate::stats::NetStats;
 use crate::wire::{self, Frame};
@@ -51,7 +52,11 @@ impl World {
         };
         let host = process.host;
         let before = process.core.stats();
-        let opened = wire::open(bytes, CLUSTER).ok();
+        // Of a key that is no longer installed it is refused like one that is damaged.
+        let opened = sealing::open(bytes);
+        let lacks_key = opened.as_ref().is_some_and(|(header, _)| !process.core.has_key(header.key_epoch));
+        let opened = opened.filter(|_| !lacks_key);
+        let opened = opened.as_ref().map(|(header, body)| (header, &body[..]));
         let is_own = opened.as_ref().is_some_and(|(header, _)| header.node == process.node.0);
         // What has not proven itself, or has come before, is not heard.
         let heard = |header: &wire::Header| {
@@ -61,6 +66,8 @@ impl World {
             .as_ref()
             .filter(|(header, _)| heard(header))
             .map(|(header, _)| (NodeId(header.node), header.session));
+        let proven = opened.as_ref().map(|(header, _)| (NodeId(header.node), header.session, header.packet));
+        let proven = proven.filter(|&(node, session, _)| process.core.is_proven(node, session));
         let takes_part = process.takes_part();
         process.note_heard(now, speaker);
         let sent_at = opened.as_ref().and_then(|(header, _)| ledger.sent_at(header));
@@ -112,7 +119,7 @@ impl World {
         };
         let heard = speaker.filter(|_| process.note_heard(now, speaker));
         let after = process.core.stats();
-        let refusals = |stats: NetStats| stats.malformed + stats.foreign + stats.no_key;
+        let refusals = |stats: NetStats| stats.malformed + stats.foreign + stats.no_key + stats.auth_failed;
         let refused = refusals(after) - refusals(before);
         if after.quarantines > 0 {
             return breach("panic", "a core stumbled over a frame, and said so on standard error".into());
@@ -120,12 +127,19 @@ impl World {
         // What says that it is of this very session is passed over before anything else, damaged or not; so is what is too much.
         let passed_over =
             after.datagrams_received == before.datagrams_received || after.over_budget > before.over_budget;
-        if refused != u64::from(damaged && !passed_over) {
+        if refused != u64::from((damaged || lacks_key) && !passed_over) {
             let counted: Vec<_> = after.iter().zip(before.iter()).filter(|(now, then)| now != then).collect();
             return breach(
                 "17",
                 format!("{refused} datagrams refused, damaged: {damaged}; counted: {counted:?}"),
             );
+        }
+        let not_taken = |stats: NetStats| stats.duplicates + stats.replayed;
+        if let Some(packet) = proven.filter(|_| !passed_over && refused == 0)
+            && not_taken(after) == not_taken(before)
+            && !process.taken.insert(packet)
+        {
+            return breach("9", format!("n{host} takes {packet:?} for the second time"));
         }
         if let Some(&lane) = owed.offered.iter().find(|&&lane| process.is_behind(owed.offers_of, lane)) {
             let what = format!("n{host} does not take the offer of {} for lane {lane}", owed.offers_of);

@@ -2,6 +2,7 @@
 
 use super::Breach;
 use super::oracle::ProcessId;
+use super::sealing;
 use crate::core::Time;
 use crate::wire::{self, Frame};
 use headcount::{Incarnation, NodeId};
@@ -44,9 +45,8 @@ impl Ledger {
         process: ProcessId,
         life: Incarnation,
         bytes: &[u8],
-        cluster: u32,
     ) -> Result<(), Breach> {
-        let Ok((header, body)) = wire::open(bytes, cluster) else {
+        let Some((header, body)) = sealing::open(bytes) else {
             return Err(Breach::new("9", format!("process {process} sends what does not open")));
         };
         let said = self.sessions.entry((NodeId(header.node), header.session)).or_insert_with(|| Said {
@@ -70,7 +70,7 @@ impl Ledger {
             }
             Entry::Vacant(unsent) => unsent.insert((hash, now)),
         };
-        for frame in wire::frames(body).flatten() {
+        for frame in wire::frames(&body).flatten() {
             match frame {
                 Frame::Delta(delta) => {
                     let told = said.lanes.entry(delta.lane).or_default();

@@ -18,7 +18,8 @@ impl World {
         }
         let id = self.oracle.begin(self.hosts[host].build.shards);
         let seed = self.rng.next();
-        let process = Process::start(&self.hosts[host].build, host, id, CLUSTER, seed, self.now);
+        let (build, keys) = (&self.hosts[host].build, self.sealing.keys());
+        let process = Process::start(build, host, id, CLUSTER, keys, seed, self.now);
         self.homes.push(host);
         self.hosts[host].process = Some(process);
         if self.hosts[host].build.is_twin {

@@ -29,6 +29,7 @@ mod oracle;
 mod process;
 mod report;
 mod scenario;
+mod sealing;
 mod streams;
 #[cfg(test)]
 mod tests;

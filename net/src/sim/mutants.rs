@@ -88,6 +88,8 @@ mutants! {
     TwinsLive, "twins live";
     /// What waits for a missing delta has no bound.
     WaitingUnbounded, "waiting deltas without a bound";
+    /// A packet that has come before is taken again.
+    PacketsTwice, "packets taken twice";
 }
 
 /// How many of [`Mutant::ALL`], from its beginning, PROTOCOL.md names.

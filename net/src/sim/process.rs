@@ -1,13 +1,15 @@
 //! A running node: a real tracker and a real core, the sessions of its application, and what the simulator remembers of it.
 
 use super::oracle::ProcessId;
+use super::sealing;
 use super::streams::StreamEnds;
 use super::view::View;
 use crate::config::Timing;
-use crate::core::{Core, Limits, Mode, Notice, Settings, Time};
+use crate::core::{Core, Limits, Mode, Notice, Security, Settings, Time};
+use crate::keys::Keys;
 use headcount::replica::Replica;
 use headcount::{Filter, Incarnation, NodeId, Session, Subscription, Tracker};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,6 +102,8 @@ pub(crate) struct Process {
     pub(crate) highest: BTreeMap<NodeId, Incarnation>,
     pub(crate) goodbyes: BTreeMap<NodeId, Incarnation>,
     pub(crate) heard: BTreeMap<NodeId, Heard>,
+    /// The packets taken of sessions that had proven themselves.
+    pub(crate) taken: BTreeSet<(NodeId, u64, u64)>,
     /// Until then it may hold others for up longer than silence explains: it stood still.
     pub(crate) excused_until: Time,
     /// Datagrams that a full receive buffer has cost it, and whether its core is still to be told.
@@ -123,6 +127,7 @@ impl Process {
         host: usize,
         id: ProcessId,
         cluster: u32,
+        keys: Option<Keys>,
         seed: u64,
         started: Time,
     ) -> Self {
@@ -146,7 +151,7 @@ impl Process {
             tcp_port: 20_000 + number,
             receive_buffer: 0,
             seed,
-            security: crate::core::Security::clear(seed),
+            security: Security { cluster: sealing::NAME.to_owned(), keys, ..Security::clear(seed) },
             mode: build.mode,
             datagram_max: crate::wire::DATAGRAM_MAX,
         };
@@ -176,6 +181,7 @@ impl Process {
             highest: BTreeMap::new(),
             goodbyes: BTreeMap::new(),
             heard: BTreeMap::new(),
+            taken: BTreeSet::new(),
             excused_until: Time::ZERO,
             drops: 0,
             drops_untold: false,

@@ -73,6 +73,8 @@ faults! {
     streams_broken,
     /// Pieces of streams with a bit turned.
     streams_damaged,
+    /// Times that all nodes went over to the next key while they worked.
+    rotations,
 }
 
 /// What a run that kept every invariant was like.

@@ -2,6 +2,7 @@
 
 use super::network::Weather;
 use super::process::Build;
+use super::sealing::Sealing;
 use super::world::{Event, World};
 use super::{Breach, Faults, Report, Violation};
 use crate::core::{Limits, Mode, Rng};
@@ -41,6 +42,7 @@ fn run_in(seed: u64, world: &mut World) -> Result<Report, Box<Violation>> {
             world.plan(MS(1), Event::Work(host));
         }
         world.plan(trouble, Event::Trouble);
+        world.plan(trouble, Event::Rotate);
         world.run_for(busy)?;
         world.settle().map(|converged_after| world.report(seed, converged_after))
     })
@@ -133,6 +135,9 @@ fn random_world(seed: u64) -> World {
         }
     }
     let mut world = World::new(seed, builds);
+    if Rng::new(seed ^ 0x5ea1).below(2) == 0 {
+        world.sealing = Sealing::sealed();
+    }
     world.network.weather = Weather::random(&mut rng);
     world.streams.low_water = pick(&mut rng, &[500, 4_000, 128_000]);
     if slow {

@@ -258,8 +258,9 @@ impl World {
         let mut piece: Vec<u8> = side.outgoing.drain(..len).collect();
         let finishing = side.finishing;
         let left = side.outgoing.len();
-        // Requests only: nothing tells a damaged answer from a true one before its end, so such a lane would show what never was.
-        if from == 0 && !piece.is_empty() && self.network.damages(&mut self.rng) {
+        // In clear, requests only: nothing tells a damaged answer from a true one before its end, so such a lane would show what never was.
+        let may_be = from == 0 || self.sealing.is_sealed();
+        if may_be && !piece.is_empty() && self.network.damages(&mut self.rng) {
             let at = usize::try_from(self.rng.below(piece.len() as u64)).unwrap_or_default();
             piece[at] ^= 1 << self.rng.below(8);
             self.streams.damaged += 1;

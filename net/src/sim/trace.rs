@@ -1,6 +1,7 @@
 //! What happened lately, kept cheaply and spelled out only when something is wrong; and a hash of everything that happened, by
 //! which two runs are told apart.
 
+use super::sealing;
 use crate::core::Time;
 use crate::wire;
 use std::collections::VecDeque;
@@ -36,12 +37,11 @@ pub(crate) struct Trace {
     lines: VecDeque<(Time, usize, Note)>,
     lines_max: usize,
     hash: u64,
-    cluster: u32,
 }
 
 impl Trace {
-    pub(crate) fn new(cluster: u32) -> Self {
-        Self { lines: VecDeque::new(), lines_max: LINES_MAX, hash: 0, cluster }
+    pub(crate) fn new() -> Self {
+        Self { lines: VecDeque::new(), lines_max: LINES_MAX, hash: 0 }
     }
 
     /// Forgets nothing from now on.
@@ -102,12 +102,12 @@ impl Trace {
     }
 
     fn spell(&self, bytes: &[u8], text: &mut String) {
-        let Ok((header, body)) = wire::open(bytes, self.cluster) else {
+        let Some((header, body)) = sealing::open(bytes) else {
             text.push_str("a datagram that does not open");
             return;
         };
         let _ = write!(text, "from {:08x}/{:04x}", header.node, header.session & 0xffff);
-        for frame in wire::frames(body).flatten() {
+        for frame in wire::frames(&body).flatten() {
             let mut shown = format!("{frame:?}");
             if let wire::Frame::Delta(delta) = &frame {
                 shown = format!("Delta lane {} ({}, {}]", delta.lane, delta.lo, delta.hi);

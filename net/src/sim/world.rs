@@ -7,6 +7,7 @@ use super::ledger::Ledger;
 use super::network::Network;
 use super::oracle::{Oracle, ProcessId};
 use super::process::{Build, Process};
+use super::sealing::Sealing;
 use super::streams::{PipeEvent, Streams, Told};
 use super::trace::{Note, Trace};
 use super::{Breach, Faults};
@@ -48,6 +49,8 @@ pub(crate) enum Event {
     Work(usize),
     /// Something breaks.
     Trouble,
+    /// Somebody changes keys.
+    Rotate,
 }
 
 struct Planned {
@@ -99,6 +102,7 @@ pub(crate) struct World {
     /// When anybody heard a node in a session last.
     pub(crate) last_heard: BTreeMap<(NodeId, u64), Time>,
     pub(crate) ledger: Ledger,
+    pub(crate) sealing: Sealing,
     captures: Vec<(NodeId, SocketAddr, Arc<[u8]>)>,
     pub(crate) trace: Trace,
     pub(crate) steps: u64,
@@ -138,8 +142,9 @@ impl World {
             oracle: Oracle::default(),
             last_heard: BTreeMap::new(),
             ledger: Ledger::default(),
+            sealing: Sealing::default(),
             captures: Vec::new(),
-            trace: Trace::new(CLUSTER),
+            trace: Trace::new(),
             steps: 0,
             checks: 0,
             operations: 0,
@@ -206,6 +211,7 @@ impl World {
             Event::Start(host) => self.start(host),
             Event::Work(host) => self.work(host),
             Event::Trouble => self.trouble(),
+            Event::Rotate => self.rotate(),
         }
     }
 
@@ -331,7 +337,7 @@ impl World {
         };
         let by_group = target == Target::Group && process.core.multicasts();
         self.trace.mix(&bytes);
-        self.ledger.note_sent(now, from, life, &bytes, CLUSTER)?;
+        self.ledger.note_sent(now, from, life, &bytes)?;
         if self.network.refuses(&mut self.rng, now, host) {
             self.faults.unsent += 1;
             if let Some(process) = self.process_mut(from) {
