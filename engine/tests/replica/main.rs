@@ -12,4 +12,5 @@ mod hostile;
 mod lives;
 mod merge;
 mod order;
+mod relay;
 mod snapshot;
