@@ -32,6 +32,7 @@ impl Core {
             later(&mut member.show_by);
             later(&mut member.probe_at);
             later(&mut member.nak_due);
+            later(&mut member.relay_at);
             member.transfer_at.iter_mut().for_each(later);
             member.lanes.iter_mut().filter_map(|lane| lane.nak_at.as_mut()).for_each(later);
         }
@@ -138,7 +139,10 @@ impl Core {
                 member.probe_at = now + timing.probe_every;
                 abort = member.transfer;
             }
-            MemberState::UpIndirect => self.stats.indirect_ups += 1,
+            MemberState::UpIndirect => {
+                self.stats.indirect_ups += 1;
+                member.consider_relay(now);
+            }
             MemberState::Up | MemberState::Suspect => {}
         }
         self.replica.origin_state(node, member.shown());
@@ -185,9 +189,9 @@ impl Core {
                 .min()
                 .unwrap_or(Time::MAX),
         };
-        let transfer = member.transfer_at.filter(|_| member.transfer.is_none()).unwrap_or(Time::MAX);
+        let transfer = member.transfer_at.filter(|_| member.is_to_be_asked()).unwrap_or(Time::MAX);
         let show = if member.hidden { member.show_by } else { Time::MAX };
-        judged.min(show).min(transfer).min(member.nak_due)
+        judged.min(show).min(transfer).min(member.nak_due).min(member.relay_at)
     }
 
     /// Something of a member may have changed: the alarm goes off in time for it. One that is to be shown again is looked at

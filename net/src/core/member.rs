@@ -2,6 +2,7 @@
 
 use super::io::{StreamId, Time};
 use super::liveness::Liveness;
+use headcount::replica::LaneSummary;
 use headcount::{Incarnation, NodeId, NodeState};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -52,6 +53,8 @@ pub(super) struct Lane {
     pub(super) naks: u8,
     /// The owner's heartbeat as of which its clock is known.
     pub(super) named: u64,
+    /// What its owner has said of it at a clock that was held then, and it was so.
+    pub(super) attested: Option<LaneSummary>,
 }
 
 impl Lane {
@@ -124,6 +127,8 @@ pub(super) struct Member {
     pub(super) group_heard: Time,
     /// Until when it gets copies of what is sent to the group.
     pub(super) copies_until: Time,
+    /// When to ask others for its lanes, or to look whether that is needed.
+    pub(super) relay_at: Time,
 }
 
 impl Member {
@@ -154,6 +159,11 @@ impl Member {
         if self.transfer_at.is_none() {
             self.transfer_at = Some(at);
         }
+    }
+
+    /// A stream from it can be begun: there is none yet, and nothing says that it would be in vain.
+    pub(super) fn is_to_be_asked(&self) -> bool {
+        self.transfer.is_none() && !matches!(self.state, MemberState::Down | MemberState::UpIndirect)
     }
 
     /// Keeps a delta until what is in front of it has come. False if there is no room: what waited in its lane is dropped.

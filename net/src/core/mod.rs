@@ -19,6 +19,7 @@ mod limits;
 mod liveness;
 mod member;
 mod receive;
+mod relay;
 mod repair;
 mod ring;
 mod rng;
@@ -204,7 +205,7 @@ impl Core {
             Input::Turn => self.look_at_own_lanes(now),
             Input::Leave => self.begin_to_leave(now, out),
             Input::Stream(id, input) => {
-                match self.fetches.get(&id).map(|fetch| fetch.node) {
+                match self.fetches.get(&id).map(transfer::Fetch::giver) {
                     Some(node) => {
                         self.guarded(node, out, |core, out| core.on_any_stream(now, id, input, out));
                     }
@@ -234,6 +235,10 @@ impl Core {
             }
             Phase::Live => {
                 self.announce_if_due(now, out);
+                if now >= self.heartbeat_at {
+                    // Digests are of lanes that are told to their end.
+                    self.own.hasten(now);
+                }
                 self.flush_if_due(now, out);
                 self.heartbeat_if_due(now, out);
                 self.drive_contacts(now, out);
@@ -252,6 +257,7 @@ impl Core {
         if now >= self.alarm {
             self.judge_members(now, out);
             self.ask_for_repairs(now, out);
+            self.drive_relays(now, out);
             self.drive_transfers(now, out);
             self.set_alarm(now);
         }

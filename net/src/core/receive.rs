@@ -242,6 +242,7 @@ impl Core {
                     liveness: Liveness::new(now),
                     group_heard: now,
                     copies_until: Time::ZERO,
+                    relay_at: Time::MAX,
                 };
                 self.members.insert(sender.node, member);
                 self.gate.supersede_others(sender.node, sender.session);
@@ -367,6 +368,8 @@ impl Core {
             self.replica.mark_diverged(node, digest.lane);
             member.want_snapshot(digest.lane, now);
             self.version += 1;
+        } else if is_clean {
+            self.note_attested(node, digest.lane, held.summary);
         }
     }
 

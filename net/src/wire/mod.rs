@@ -79,6 +79,7 @@
 //! | 8 | OpsBegin | lane `v`, lo `v`, as of `v` |
 //! | 9 | Ops | lane `v`, lo `v`, operations as in a Delta up to the message's end |
 //! | 10 | Dots | lane `v`, lo `v`, hi − lo `v` ≥ 1, pairs `v`, dead k `u8` ≤ 48, live k `u8` ≤ 48, bits up to the message's end |
+//! | 12 | RelayRequest | as Request, to a third node: target node and incarnation name the owner of the lanes |
 //!
 //! An item of a chunk is `v` previous dot − dot (≥ 1; the first is counted from hi + 1), then `v` age `<< 2
 //! |` kind:

@@ -5,6 +5,7 @@ mod liveness;
 mod membership;
 mod modes;
 mod random;
+mod relay;
 mod replication;
 mod stage;
 mod transfer;
