@@ -14,3 +14,4 @@ mod merge;
 mod order;
 mod relay;
 mod snapshot;
+mod succession;

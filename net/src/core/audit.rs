@@ -23,6 +23,8 @@ pub(crate) struct Peer {
     pub(crate) session: u64,
     pub(crate) state: MemberState,
     pub(crate) hidden: bool,
+    /// The life before it that is still listed.
+    pub(crate) before: Option<Incarnation>,
     pub(crate) synced: bool,
 }
 
@@ -133,6 +135,7 @@ impl Member {
             session: self.session,
             state: self.state,
             hidden: self.hidden,
+            before: self.before,
             synced: self.is_synced(),
         }
     }

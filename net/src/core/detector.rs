@@ -6,11 +6,14 @@ use super::liveness::Isolation;
 use super::member::{Member, MemberState};
 use crate::config::Timing;
 use crate::wire::Report;
-use headcount::NodeId;
+use headcount::replica::Joined;
+use headcount::{Incarnation, NodeId};
 use std::time::Duration;
 
 /// A member that was down is shown after so long at the latest, even if it has not caught up.
 const SHOW_AFTER: Duration = Duration::from_secs(1);
+/// A life that follows another that was listed, likewise: the other is listed so long.
+const SUCCEED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Core {
     /// A node that stood still (stopped, swapped out, its machine paused) has heard nobody meanwhile, which says nothing about
@@ -60,7 +63,9 @@ impl Core {
         member.liveness.urgent = true;
         self.version += 1;
         if !was_down {
-            self.replica.origin_state(node, member.shown());
+            if !member.hidden {
+                self.replica.origin_state(node, member.shown());
+            }
             return;
         }
         member.show_by = now + SHOW_AFTER;
@@ -72,12 +77,23 @@ impl Core {
         self.send_hello(Target::Node(addr), node, true, out);
     }
 
+    /// Which life of a node is listed while the entries of a new one come, and for how long at the most: so that what both have does not go
+    /// and come back, and a fast restart is not a storm. A life in between that was never shown makes no difference.
+    pub(super) fn succession(&self, now: Time, node: NodeId, joined: Joined) -> (Option<Incarnation>, Time) {
+        match self.members.get(&node).filter(|_| joined == Joined::Succeeded) {
+            Some(Member { before: Some(before), show_by, .. }) => (Some(*before), *show_by),
+            Some(member) => (Some(member.incarnation), now + SUCCEED_WITHIN),
+            None => (None, now),
+        }
+    }
+
     /// Shows members that were down and have caught up, or have had their time.
     fn show_returned(&mut self, now: Time) {
         for (&node, member) in &mut self.members {
             let is_heard = member.state != MemberState::Down;
             if member.hidden && is_heard && (now >= member.show_by || member.has_caught_up()) {
                 member.hidden = false;
+                member.before = None;
                 member.liveness.urgent = true;
                 self.version += 1;
                 self.replica.origin_state(node, member.shown());
@@ -136,6 +152,7 @@ impl Core {
             MemberState::Down => {
                 self.stats.downs += 1;
                 member.hidden = true;
+                member.before = None;
                 member.probe_at = now + timing.probe_every;
                 abort = member.transfer;
             }
@@ -145,7 +162,9 @@ impl Core {
             }
             MemberState::Up | MemberState::Suspect => {}
         }
-        self.replica.origin_state(node, member.shown());
+        if state == MemberState::Down || !member.hidden {
+            self.replica.origin_state(node, member.shown());
+        }
         if let Some(stream) = abort {
             self.fail_fetch(now, stream, out);
         }

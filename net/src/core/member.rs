@@ -14,8 +14,8 @@ use std::sync::Arc;
 pub enum MemberState {
     /// Heard in time.
     Up,
-    /// Not heard for a while by this node, but by others: the way from there to here is broken. Its entries are still listed, as they
-    /// were when it was heard last.
+    /// Not heard for a while by this node, but by others: the way from there to here is broken. Its entries are still listed, and
+    /// its changes come through one of the others.
     UpIndirect,
     /// Not heard for a while; its entries are still listed.
     Suspect,
@@ -108,6 +108,8 @@ pub(super) struct Member {
     pub(super) state: MemberState,
     /// Its entries are hidden: it was down, and what went meanwhile is not known yet.
     pub(super) hidden: bool,
+    /// The life before this one, whose entries are listed until those of this one are.
+    pub(super) before: Option<Incarnation>,
     /// While it is heard and hidden: when it is shown at the latest.
     pub(super) show_by: Time,
     pub(super) waiting_bytes: usize,

@@ -210,7 +210,7 @@ impl Core {
             self.stats.quarantined += 1;
             return None;
         }
-        match self.replica.origin_join(sender.node, hello.name, life, hello.lanes) {
+        match self.replica.origin_succeed(sender.node, hello.name, life, hello.lanes) {
             Ok(Joined::Known) => {
                 if self.members.get(&sender.node).is_some_and(|member| member.session == sender.session) {
                     return Some(false);
@@ -218,7 +218,8 @@ impl Core {
                 self.stats.stale += 1;
                 None
             }
-            Ok(_) => {
+            Ok(joined) => {
+                let (before, show_by) = self.succession(now, sender.node, joined);
                 self.take_member(sender.node, out);
                 let member = Member {
                     node: sender.node,
@@ -230,8 +231,9 @@ impl Core {
                     lanes: (0..hello.lanes).map(|_| Lane::default()).collect(),
                     heard: now,
                     state: MemberState::Up,
-                    hidden: false,
-                    show_by: now,
+                    hidden: before.is_some(),
+                    before,
+                    show_by,
                     waiting_bytes: 0,
                     transfer: None,
                     transfer_at: None,

@@ -352,7 +352,10 @@ impl Process {
     fn take_events(&mut self, oracle: &Oracle) -> Result<(), Breach> {
         let core = &self.core;
         let is_gone = |node: NodeId, life: Incarnation| {
-            core.peer(node).is_none_or(|peer| peer.incarnation != life || peer.hidden)
+            core.peer(node).is_none_or(|peer| match peer.incarnation == life {
+                true => peer.hidden,
+                false => peer.before != Some(life),
+            })
         };
         while let Ok(event) = self.subscription.try_recv() {
             if let EventKind::Join(entry) | EventKind::Leave(entry) | EventKind::Update { new: entry, .. } =
@@ -394,6 +397,11 @@ impl Process {
                 return breach("5", format!("{peer:?} after life {highest}"));
             }
             *highest = peer.incarnation;
+            if let Some(before) = peer.before
+                && (!peer.hidden || before >= peer.incarnation)
+            {
+                return breach("5", format!("{peer:?} follows a life that is not before it"));
+            }
             if self.goodbyes.get(&node).is_some_and(|&left| peer.incarnation <= left) {
                 return breach("5", format!("{peer:?} is back after its goodbye"));
             }

@@ -41,6 +41,8 @@ faults! {
     splits,
     /// Links that passed one way only.
     one_way,
+    /// Links that passed nothing, while the others passed everything.
+    parted,
     /// Times that a receive buffer was full.
     bursts,
     /// Times that a send buffer was full.

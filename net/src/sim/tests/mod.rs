@@ -8,4 +8,5 @@ mod random;
 mod relay;
 mod replication;
 mod stage;
+mod succession;
 mod transfer;

@@ -5,12 +5,6 @@ use crate::core::MemberState;
 use crate::sim::network::Weather;
 use std::time::Duration;
 
-/// Nothing passes between two hosts.
-fn cut(stage: &mut Stage, a: usize, b: usize, spell: Duration) {
-    stage.world.block_one_way(a, b, spell);
-    stage.world.block_one_way(b, a, spell);
-}
-
 fn state(stage: &Stage, of: usize, at: usize) -> MemberState {
     let node = stage.at(of).node;
     stage.at(at).core.peer(node).expect("it is known").state
@@ -36,7 +30,7 @@ fn r10_relay_two_that_do_not_hear_each_other_see_each_others_changes_through_a_t
         if seed % 3 == 0 {
             stage.weather(Weather { loss: 100, late: 20, ..Weather::CALM });
         }
-        cut(&mut stage, 0, 2, MS(5_900));
+        stage.world.part(0, 2, MS(5_900));
         stage.run(MS(800));
         assert_eq!(
             (state(&stage, 0, 2), state(&stage, 2, 0)),
@@ -110,7 +104,7 @@ fn a_relay_costs_the_change_and_nothing_while_there_is_none() {
     let mut stage = stage(6, &[1, 1, 1]);
     stage.fill(0, "room", 2_000);
     stage.agree(MS(1_000));
-    cut(&mut stage, 0, 2, MS(5_900));
+    stage.world.part(0, 2, MS(5_900));
     stage.run(MS(1_500));
     let before = stage.stats(2);
     stage.run(MS(1_500));
@@ -130,7 +124,7 @@ fn a_relay_costs_the_change_and_nothing_while_there_is_none() {
 #[test]
 fn what_never_stops_changing_is_relayed_too() {
     let mut stage = stage_with(7, &[1, 1, 1], small);
-    cut(&mut stage, 0, 2, MS(5_900));
+    stage.world.part(0, 2, MS(5_900));
     stage.run(MS(800));
     let mut seen = Vec::new();
     for step in 0..400 {
@@ -153,10 +147,10 @@ fn who_holds_a_member_for_down_or_knows_another_life_of_it_relays_nothing() {
     stage.track(0, "room", "alice", "");
     stage.agree(MS(500));
     // The relay itself is cut off from 0 as well, later.
-    cut(&mut stage, 0, 2, MS(20_000));
+    stage.world.part(0, 2, MS(20_000));
     stage.run(MS(1_000));
     assert_eq!(state(&stage, 0, 2), MemberState::UpIndirect);
-    cut(&mut stage, 0, 1, MS(20_000));
+    stage.world.part(0, 1, MS(20_000));
     stage.run(MS(3_000));
     assert_eq!((state(&stage, 0, 1), state(&stage, 0, 2)), (MemberState::Down, MemberState::Down));
     let asked = stage.stats(2).relays_asked;
