@@ -134,6 +134,8 @@ counters! {
     relayed_lanes_taken,
     /// Lanes that another node handed on and that were not taken: older than what was held by then, or not what their owner had.
     relayed_lanes_refused,
+    /// Nodes that left and had their entries stay listed for a while.
+    handovers,
     /// Receive buffer that the system granted, in bytes.
     receive_buffer_bytes,
 }

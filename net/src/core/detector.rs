@@ -49,7 +49,7 @@ impl Core {
     /// Something came from a member in the session known. One that was down is up again, but its entries stay hidden until it is
     /// known what became of them: what went meanwhile has left once and is not to come back for a moment.
     pub(super) fn note_heard(&mut self, now: Time, node: NodeId, out: &mut Output) {
-        let Some(member) = self.members.get_mut(&node) else {
+        let Some(member) = self.members.get_mut(&node).filter(|member| member.leaves_at.is_none()) else {
             return;
         };
         member.heard = now;
@@ -111,7 +111,8 @@ impl Core {
         for (&node, member) in &self.members {
             let others = not_down.saturating_sub(1);
             let state = self.judge(now, &timing, member, others);
-            if now.saturating_sub(member.heard) >= timing.forget_after {
+            let has_gone = member.leaves_at.is_some_and(|at| now >= at);
+            if has_gone || now.saturating_sub(member.heard) >= timing.forget_after {
                 forgotten.push(node);
             } else if state != member.state {
                 turned.push((node, state));
@@ -160,7 +161,7 @@ impl Core {
                 self.stats.indirect_ups += 1;
                 member.consider_relay(now);
             }
-            MemberState::Up | MemberState::Suspect => {}
+            MemberState::Up | MemberState::Suspect | MemberState::Leaving => {}
         }
         if state == MemberState::Down || !member.hidden {
             self.replica.origin_state(node, member.shown());
@@ -168,6 +169,31 @@ impl Core {
         if let Some(stream) = abort {
             self.fail_fetch(now, stream, out);
         }
+    }
+
+    /// A member has said goodbye. Its entries stay listed for so long; nothing else is expected of it.
+    pub(super) fn let_go(&mut self, now: Time, node: NodeId, handover: Duration, out: &mut Output) {
+        let Some(member) = self.members.get_mut(&node) else {
+            return;
+        };
+        if member.leaves_at.is_some() {
+            // It says so three times.
+            return;
+        }
+        if handover.is_zero() || member.hidden {
+            self.drop_member(node, out);
+            return;
+        }
+        self.stats.handovers += 1;
+        member.state = MemberState::Down;
+        member.leaves_at = Some(now + handover);
+        member.probe_at = Time::MAX;
+        self.replica.origin_state(node, member.shown());
+        self.version += 1;
+        if let Some(stream) = member.transfer {
+            self.fail_fetch(now, stream, out);
+        }
+        self.alarm = now;
     }
 
     /// Forgets a member and everything of it.
@@ -195,7 +221,8 @@ impl Core {
     /// When the next of a member's deadlines is. Its lanes are not looked at: this is asked for with each datagram.
     fn member_due_at(&self, now: Time, timing: &Timing, member: &Member) -> Time {
         if member.state == MemberState::Down {
-            return (member.heard + timing.forget_after).min(member.probe_at);
+            let gone_at = member.leaves_at.unwrap_or(Time::MAX);
+            return (member.heard + timing.forget_after).min(member.probe_at).min(gone_at);
         }
         let judged = match member.state {
             MemberState::Up => member.heard + timing.suspect_after,

@@ -19,6 +19,8 @@ pub enum MemberState {
     UpIndirect,
     /// Not heard for a while; its entries are still listed.
     Suspect,
+    /// It has said goodbye, and that its entries are to stay listed for a while: another life of it may be about to take its place.
+    Leaving,
     /// Not heard for so long that its entries have left. They are kept, and come back with it.
     Down,
 }
@@ -131,6 +133,8 @@ pub(super) struct Member {
     pub(super) copies_until: Time,
     /// When to ask others for its lanes, or to look whether that is needed.
     pub(super) relay_at: Time,
+    /// It has said goodbye, counts as down, and is listed until then.
+    pub(super) leaves_at: Option<Time>,
 }
 
 impl Member {
@@ -141,10 +145,12 @@ impl Member {
     /// What the application is shown of it.
     pub(super) fn shown(&self) -> NodeState {
         match self.state {
+            // Its goodbye says for how long.
+            _ if self.leaves_at.is_some() => NodeState::Suspect,
             MemberState::Down => NodeState::Down,
             _ if self.hidden => NodeState::Down,
             MemberState::Up => NodeState::Up,
-            MemberState::UpIndirect | MemberState::Suspect => NodeState::Suspect,
+            MemberState::UpIndirect | MemberState::Suspect | MemberState::Leaving => NodeState::Suspect,
         }
     }
 

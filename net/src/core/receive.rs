@@ -103,7 +103,7 @@ impl Core {
                     }
                 }
                 Frame::SnapshotOffer(offer) => self.on_offer(now, sender, &offer),
-                Frame::Leave(leave) => self.on_leave(sender, &leave, out),
+                Frame::Leave(leave) => self.on_leave(now, sender, &leave, out),
                 Frame::Peers(peers) => {
                     if self.speaker(now, sender, out) {
                         self.on_peers(now, &peers);
@@ -245,6 +245,7 @@ impl Core {
                     group_heard: now,
                     copies_until: Time::ZERO,
                     relay_at: Time::MAX,
+                    leaves_at: None,
                 };
                 self.members.insert(sender.node, member);
                 self.gate.supersede_others(sender.node, sender.session);
@@ -492,7 +493,7 @@ impl Core {
         }
     }
 
-    fn on_leave(&mut self, sender: Sender, leave: &wire::Leave, out: &mut Output) {
+    fn on_leave(&mut self, now: Time, sender: Sender, leave: &wire::Leave, out: &mut Output) {
         let life = Incarnation::from_u64(leave.incarnation);
         let Some(member) = self.members.get(&sender.node) else {
             // Its announcement may have been overtaken.
@@ -504,6 +505,7 @@ impl Core {
             return;
         }
         self.remember_goodbye(sender.node, life);
-        self.drop_member(sender.node, out);
+        let handover = Duration::from_millis(leave.handover_ms).min(self.settings.timing.handover_max);
+        self.let_go(now, sender.node, handover, out);
     }
 }

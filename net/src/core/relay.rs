@@ -58,7 +58,7 @@ impl Member {
             MemberState::Up | MemberState::Suspect => {
                 self.transfer_failures >= FAILURES && self.lanes.iter().any(|lane| lane.needs_snapshot)
             }
-            MemberState::Down => false,
+            MemberState::Down | MemberState::Leaving => false,
         }
     }
 

@@ -40,6 +40,7 @@ fn node(at: usize, name: &str, keys: Option<Keys>, budget: Budget, now: Time) ->
         seed,
         security: Security { cluster: "c".into(), keys, secret: [at as u8 + 1; 32], budget },
         mode: super::Mode::Multicast,
+        epoch: 0,
         datagram_max: wire::DATAGRAM_MAX,
     };
     let core = Core::new(settings, &tracker, now);

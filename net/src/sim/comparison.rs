@@ -110,8 +110,9 @@ impl Process {
         for peer in self.core.peers() {
             let state = match peer.state {
                 _ if peer.hidden => NodeState::Down,
+                _ if peer.leaving => NodeState::Suspect,
                 MemberState::Up => NodeState::Up,
-                MemberState::UpIndirect | MemberState::Suspect => NodeState::Suspect,
+                MemberState::UpIndirect | MemberState::Suspect | MemberState::Leaving => NodeState::Suspect,
                 MemberState::Down => NodeState::Down,
             };
             if self.replica.state_of(peer.node) != Some(state) {

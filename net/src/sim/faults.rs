@@ -91,7 +91,12 @@ impl World {
             }
             60..68 => {
                 self.faults.leaves += 1;
-                self.leave(host)?;
+                let mut handover = Duration::ZERO;
+                if self.rng.below(2) == 0 {
+                    self.faults.handovers += 1;
+                    handover = MS(100 + self.rng.below(5_000));
+                }
+                self.leave(host, handover)?;
                 let after = MS(100 + self.rng.below(4_000));
                 self.plan(after, Event::Start(host));
             }

@@ -230,7 +230,7 @@ impl World {
             }
             for peer in a.core.peers() {
                 let alive = live.iter().any(|b| b.node == peer.node && b.life == peer.incarnation);
-                if !alive && peer.state != MemberState::Down {
+                if !alive && (peer.state != MemberState::Down || peer.leaving) {
                     return Some(format!("n{} has {peer:?}, which is no more", a.host));
                 }
             }
@@ -402,7 +402,8 @@ impl Process {
             {
                 return breach("5", format!("{peer:?} follows a life that is not before it"));
             }
-            if self.goodbyes.get(&node).is_some_and(|&left| peer.incarnation <= left) {
+            let has_left = self.goodbyes.get(&node).is_some_and(|&left| peer.incarnation <= left);
+            if has_left && !peer.leaving {
                 return breach("5", format!("{peer:?} is back after its goodbye"));
             }
             let heard = self.heard.get(&node).filter(|heard| takes_part && heard.session == peer.session);
@@ -410,6 +411,9 @@ impl Process {
                 continue;
             };
             let down = peer.state == MemberState::Down;
+            if peer.leaving {
+                continue;
+            }
             if down && silence < self.timing.down_after {
                 return breach("10", format!("{peer:?} was heard {silence:?} ago"));
             }

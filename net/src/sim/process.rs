@@ -27,6 +27,8 @@ pub(crate) struct Build {
     pub(crate) seeds: Vec<usize>,
     /// A turn comes up to so much after the time that the core asked for.
     pub(crate) lag_max: Duration,
+    /// It keeps its epoch from one life to the next.
+    pub(crate) keeps_epoch: bool,
     /// It has the name of another and starts only to be in its way.
     pub(crate) is_twin: bool,
 }
@@ -46,6 +48,7 @@ impl Build {
             mode: Mode::Multicast,
             seeds: Vec::new(),
             lag_max: LAG_MAX,
+            keeps_epoch: false,
             is_twin: false,
         }
     }
@@ -120,7 +123,7 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(
         build: &Build,
-        host: usize,
+        (host, epoch): (usize, u32),
         id: ProcessId,
         cluster: u32,
         seed: u64,
@@ -148,6 +151,7 @@ impl Process {
             seed,
             security: crate::core::Security::clear(seed),
             mode: build.mode,
+            epoch,
             datagram_max: crate::wire::DATAGRAM_MAX,
         };
         let core = Core::new(settings, &tracker, Duration::ZERO);

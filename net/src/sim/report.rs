@@ -29,6 +29,8 @@ faults! {
     regressed,
     /// Processes that left gracefully.
     leaves,
+    /// Of these, ones whose entries were to stay listed for a while.
+    handovers,
     /// Processes stopped for a while.
     pauses,
     /// Processes started under the name of another that lived.

@@ -40,7 +40,7 @@
 //! | 3 | Delta | lane `v`, lo `v`, operations up to the frame's end |
 //! | 4 | Nak | target node `u32`, target session `u64`, ranges `[lane v, lo v, hi − lo v ≥ 1]` |
 //! | 5 | SnapshotOffer | target node `u32`, target session `u64`, lanes `[lane v]` |
-//! | 6 | Leave | incarnation `u64`, clocks `[lane v, clock v]` |
+//! | 6 | Leave | incarnation `u64`, clocks `[lane v, clock v]`, handover in milliseconds `v` |
 //! | 7 | IncReject | target node `u32`, highest `u64` |
 //! | 8 | Challenge | target session `u64`, cookie 16 B |
 //! | 9 | Proof | cookie 16 B |

@@ -1,6 +1,7 @@
 //! Lives that follow each other: a node that starts again at once is a change, not a storm.
 
-use super::stage::{MS, Stage, stage};
+use super::stage::{MS, Stage, stage, stage_with};
+use crate::core::MemberState;
 use crate::sim::network::Weather;
 use std::time::Duration;
 
@@ -120,5 +121,103 @@ fn one_life_after_another_is_one_change() {
     assert!(fewest <= 1);
     let after = events(&stage, 1);
     assert_eq!((after.0 - before.0, after.1 - before.1), (1, 1));
+    stage.settle();
+}
+
+fn leave(stage: &mut Stage, host: usize, handover: Duration) {
+    stage.go(|world| world.leave(host, handover));
+}
+
+#[test]
+fn what_is_handed_over_stays_for_the_stated_time_and_then_goes() {
+    for seed in 0..6 {
+        let mut stage = stage_with(seed, &[2, 2, 2], |build| {
+            build.timing.handover_max = MS(20_000);
+        });
+        let node = stage.at(0).node;
+        stage.track(0, "room", "alice", "");
+        stage.agree(MS(500));
+        if seed % 2 == 1 {
+            stage.weather(Weather { loss: 50, late: 50, duplication: 50, replay: 50, ..Weather::CALM });
+        }
+        let stays = if seed < 4 { MS(5_000) } else { MS(20_000) };
+        // Longer than others bear is as long as they do.
+        leave(&mut stage, 0, if seed < 4 { stays } else { MS(3_600_000) });
+        stage.run(MS(100));
+        assert!(!stage.runs(0));
+        for host in 1..3 {
+            let peer = stage.at(host).core.peer(node).expect("it is known");
+            assert!(peer.leaving && !peer.hidden);
+            let shown = stage.at(host).core.members();
+            assert!(shown.iter().any(|member| member.node == node && member.state == MemberState::Leaving));
+        }
+        for host in 1..3 {
+            assert_eq!(watch(&mut stage, host, "room", stays / 2 - MS(200)), (1, 1), "seed {seed}");
+        }
+        stage.run(MS(800));
+        for host in 1..3 {
+            assert_eq!(stage.list(host, "room").len(), 0, "seed {seed}");
+            assert!(stage.at(host).core.peer(node).is_none(), "it is gone for good");
+            assert_eq!((stage.stats(host).handovers, stage.stats(host).downs), (1, 0));
+        }
+        stage.settle();
+    }
+}
+
+#[test]
+fn r4_a_handover_to_a_new_life_leaves_no_gap() {
+    for seed in 0..6 {
+        let mut stage = stage(seed, &[4, 2, 2]);
+        for key in 0..30 {
+            stage.track(0, "room", &format!("{key}"), "old program");
+        }
+        stage.agree(MS(500));
+        let before = events(&stage, 1);
+        leave(&mut stage, 0, MS(30_000));
+        // As long as it takes to start another: far longer than silence is borne.
+        assert_eq!(watch(&mut stage, 1, "room", MS(8_000)), (30, 30));
+        stage.start(0);
+        for key in 0..30 {
+            stage.track(0, "room", &format!("{key}"), "new program");
+        }
+        assert_eq!(watch(&mut stage, 1, "room", MS(1_500)), (30, 30), "seed {seed}");
+        let life = stage.at(0).life;
+        for host in 1..3 {
+            assert!(stage.refs(host, "room").iter().all(|of| of.incarnation == life), "R4");
+        }
+        let after = events(&stage, 1);
+        assert_eq!((after.0 - before.0, after.1 - before.1), (30, 30), "each once");
+        stage.settle();
+    }
+}
+
+#[test]
+fn barriers_do_not_wait_for_who_hands_over() {
+    let mut stage = stage(14, &[1, 1, 1]);
+    leave(&mut stage, 0, MS(30_000));
+    stage.run(MS(100));
+    stage.track(1, "room", "alice", "");
+    let id = stage.at(1).id;
+    stage.go(|world| world.begin_barrier(id, MS(500)));
+    stage.run(MS(600));
+    assert_eq!((stage.at(1).barriers_reached, stage.at(1).barriers_missed.len()), (1, 0));
+}
+
+#[test]
+fn a_node_that_keeps_its_epoch_is_above_its_past_where_nobody_can_tell_it() {
+    let mut stage = stage_with(15, &[1, 1, 1], |build| build.keeps_epoch = true);
+    stage.track(0, "room", "alice", "first life");
+    stage.agree(MS(500));
+    let old = stage.at(0).life;
+    crash(&mut stage, 0);
+    stage.world.split(&[0], MS(1_500));
+    stage.start(0);
+    stage.track(0, "room", "alice", "second life");
+    stage.run(MS(1_000));
+    let new = stage.at(0).life;
+    assert_eq!(new.epoch, old.epoch + 1);
+    stage.run(MS(1_500));
+    assert_eq!(stage.at(0).life, new, "it needs no other");
+    assert_eq!(stage.stats(0).incarnation_jumps, 0);
     stage.settle();
 }
