@@ -66,6 +66,7 @@ impl Core {
             if !member.hidden {
                 self.replica.origin_state(node, member.shown());
             }
+            self.end_relay(now, node, out);
             return;
         }
         member.show_by = now + SHOW_AFTER;

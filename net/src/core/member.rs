@@ -57,6 +57,8 @@ pub(super) struct Lane {
     pub(super) named: u64,
     /// What its owner has said of it at a clock that was held then, and it was so.
     pub(super) attested: Option<LaneSummary>,
+    /// The clock that another has brought it to, until its owner has named it or a later one; and since when the owner names earlier ones.
+    pub(super) relayed: Option<(u64, Option<Time>)>,
 }
 
 impl Lane {

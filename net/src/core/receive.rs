@@ -92,6 +92,9 @@ impl Core {
                 Frame::Heartbeat(heartbeat) => {
                     self.on_heartbeat(now, sender, &heartbeat, out);
                     is_latest = self.is_latest(sender, heartbeat.seq);
+                    if is_latest {
+                        self.check_relayed(now, sender.node, &heartbeat.clocks, out);
+                    }
                 }
                 Frame::Delta(delta) => self.on_delta(now, sender, &delta, body, &mut kept, out),
                 Frame::Nak(nak) => self.on_nak(now, sender.addr, &nak, out),

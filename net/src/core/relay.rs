@@ -28,6 +28,8 @@ pub(super) const ASK_EVERY: Duration = Duration::from_millis(500);
 const FAILURES: u32 = 2;
 /// A relayed stream that brings nothing for so long is given up.
 pub(super) const RELAY_STALL: Duration = Duration::from_secs(2);
+/// An owner that has named earlier clocks for so long has never told the one that somebody else brought.
+const DOUBT: Duration = Duration::from_secs(2);
 /// How long an asker waits for the owner to attest what is held.
 const WAIT: Duration = Duration::from_millis(500);
 
@@ -139,6 +141,39 @@ impl Core {
         let able: Vec<NodeId> = witnesses.filter(can_serve).collect();
         let choice = usize::try_from(self.rng.below(able.len().max(1) as u64)).unwrap_or(0);
         able.get(choice).copied()
+    }
+
+    /// The member itself is heard again: what there is to have, it has.
+    pub(super) fn end_relay(&mut self, now: Time, owner: NodeId, out: &mut Output) {
+        let stream = self.members.get(&owner).and_then(|member| member.transfer);
+        if let Some(id) = stream.filter(|id| self.fetches.get(id).is_some_and(|fetch| fetch.via.is_some())) {
+            self.end_fetch(now, id, Some(Duration::ZERO), out);
+        }
+    }
+
+    /// Holds the clocks that a member names in its latest heartbeat against those that others brought its lanes to. An earlier one may have
+    /// been on its way for a while; if it stays so, a relay has made something up, and nothing of the owner would be taken ever again: all
+    /// that is held of it is dropped, and told anew by itself.
+    pub(super) fn check_relayed(&mut self, now: Time, owner: NodeId, named: &[(u16, u64)], out: &mut Output) {
+        let Some(member) = self.members.get_mut(&owner) else {
+            return;
+        };
+        let mut made_up = false;
+        for &(number, clock) in named {
+            let Some(lane) = member.lanes.get_mut(usize::from(number)) else {
+                continue;
+            };
+            match &mut lane.relayed {
+                Some((relayed, since)) if clock < *relayed => {
+                    made_up |= now >= since.get_or_insert(now).saturating_add(DOUBT);
+                }
+                relayed => *relayed = None,
+            }
+        }
+        if made_up {
+            self.stats.relayed_lanes_refused += 1;
+            self.drop_member(owner, out);
+        }
     }
 
     /// What is held of a lane of a member, for who is asked for more of it.

@@ -318,6 +318,7 @@ impl Core {
         if relayed {
             lane.primed = true;
             lane.needs_snapshot = false;
+            lane.relayed = Some((held.summary.clock, None));
         } else {
             lane.confirmed = true;
         }
