@@ -27,6 +27,8 @@ pub enum Bug {
     DeltaDuringSnapshot,
     /// A snapshot is taken whatever clock it builds on.
     NoBaseCheck,
+    /// A snapshot is taken as of whatever clock.
+    RelayWithoutAsOf,
     /// The highest life of a node that was forgotten is forgotten too.
     FenceForgotten,
     /// Readers still see the entries of a node that is down.

@@ -5,7 +5,7 @@ use crate::core::{
     BarrierOutcome, Budget, Core, KeyStep, Limits, MemberState, MemberView, Notice, Output, Phase, Security,
     Settings, Time,
 };
-use crate::driver::{Driver, Sockets, WAKER};
+use crate::driver::{Driver, EpochFile, Sockets, WAKER};
 use crate::error::{BarrierError, JoinError, StopReason};
 use crate::keys::{KeyError, Keys};
 use crate::network::Network;
@@ -19,7 +19,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -104,6 +104,8 @@ pub(crate) struct Shared {
     started: Instant,
     waker: Arc<Waker>,
     leave: AtomicBool,
+    /// For how long this node's entries are to stay listed when it leaves, in milliseconds.
+    handover_ms: AtomicU64,
     /// Barriers that the network thread has not begun: their numbers, and until when they may take.
     barriers: Mutex<Vec<(u64, Time)>>,
     view: Mutex<View>,
@@ -141,9 +143,11 @@ impl View {
 }
 
 impl Shared {
-    pub(crate) fn wants_to_leave(&self) -> bool {
-        // Relaxed: the flag is all there is to it, and the waker's system call comes after it.
-        self.leave.load(Ordering::Relaxed)
+    /// Whether the application wants to leave, and for how long its entries are to stay listed.
+    pub(crate) fn wants_to_leave(&self) -> Option<Duration> {
+        // Acquire: pairs with the Release in `leave`. The waker's system call comes after that.
+        let wants = self.leave.load(Ordering::Acquire);
+        wants.then(|| Duration::from_millis(self.handover_ms.load(Ordering::Relaxed)))
     }
 
     /// Changes of keys that are asked for.
@@ -244,6 +248,8 @@ impl Cluster {
         }
         // Until the thread has it, a failure gives the claim back.
         let release = ReleaseUnlessStarted(Some(replica.clone()));
+        let kept = config.epoch_file.as_deref().map(EpochFile::open).transpose()?;
+        let (epoch_file, epoch) = kept.map_or((None, 0), |(file, epoch)| (Some(file), epoch));
         let sockets = Sockets::open(&config)?;
         let poll = Poll::new().map_err(io("opening a poll"))?;
         let waker = Arc::new(Waker::new(poll.registry(), WAKER).map_err(io("opening a waker"))?);
@@ -252,6 +258,7 @@ impl Cluster {
             started,
             waker: Arc::clone(&waker),
             leave: AtomicBool::new(false),
+            handover_ms: AtomicU64::new(0),
             barriers: Mutex::new(Vec::new()),
             view: Mutex::new(View::default()),
             changed: Condvar::new(),
@@ -274,6 +281,7 @@ impl Cluster {
                 budget: Budget::default(),
             },
             mode: config.mode(),
+            epoch,
             datagram_max: config.datagram_size.bytes(),
         };
         let (local, granted, asked) = (sockets.local, sockets.receive_buffer, config.receive_buffer as u64);
@@ -283,7 +291,7 @@ impl Cluster {
         let peers = config.peer_names();
         let core = Core::new(settings, tracker, Duration::ZERO);
         let node = core.node();
-        let driver = Driver::new(poll, sockets, core, Arc::clone(&shared), started, peers)
+        let driver = Driver::new(poll, sockets, core, Arc::clone(&shared), started, peers, epoch_file)
             .map_err(io("registering the sockets"))?;
         replica.on_change(move || {
             // A wake-up that fails leaves the change to the next heartbeat.
@@ -508,13 +516,25 @@ impl Cluster {
     /// Leaves: this node's entries leave everywhere at once, other nodes' entries leave here. Returns when the goodbyes are said,
     /// which takes less than a tenth of a second. A second call does nothing.
     pub fn leave(&self) {
-        self.inner.leave();
+        self.inner.leave(Duration::ZERO);
+    }
+
+    /// As [`leave`](Self::leave), but this node's entries stay listed on the other nodes for so long, at most as long as those allow
+    /// ([`Config::handover_max`]). If a new life of this node comes meanwhile, its entries take their place in one go: for a program that is
+    /// replaced by a newer one.
+    pub fn leave_with_handover(&self, time: Duration) {
+        self.inner.leave(time);
     }
 }
 
 impl Inner {
-    fn leave(&self) {
-        self.shared.leave.store(true, Ordering::Relaxed);
+    fn leave(&self, handover: Duration) {
+        let ms = u64::try_from(handover.as_millis()).unwrap_or(u64::MAX);
+        if ms > 0 {
+            self.shared.handover_ms.store(ms, Ordering::Relaxed);
+        }
+        // Release: pairs with the Acquire in `wants_to_leave`.
+        self.shared.leave.store(true, Ordering::Release);
         self.shared.wake();
         let gone =
             |view: &mut View| matches!(view.status, Some(Status::Left | Status::Stopped(_))).then_some(());
@@ -529,7 +549,7 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.leave();
+        self.leave(Duration::ZERO);
     }
 }
 

@@ -9,6 +9,7 @@ use crate::wire;
 use headcount::{NodeId, Tracker};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What is asked of the system for received datagrams; it may grant less.
@@ -97,6 +98,8 @@ pub(crate) struct Timing {
     pub(crate) listen: Duration,
     /// How often a node that is down is asked whether it is there.
     pub(crate) probe_every: Duration,
+    /// For how long what a node leaves behind is listed at the most, if it asks for that.
+    pub(crate) handover_max: Duration,
 }
 
 impl Default for Timing {
@@ -110,6 +113,7 @@ impl Default for Timing {
             flush_after: Duration::from_millis(2),
             listen: Duration::from_millis(300),
             probe_every: Duration::from_secs(5),
+            handover_max: Duration::from_secs(60),
         }
     }
 }
@@ -144,6 +148,7 @@ pub struct Config {
     pub(crate) peers: Vec<String>,
     pub(crate) datagram_size: DatagramSize,
     pub(crate) receive_buffer: usize,
+    pub(crate) epoch_file: Option<PathBuf>,
     /// As behind a switch that passes no multicast on.
     #[cfg(test)]
     pub(crate) deaf_to_group: bool,
@@ -168,6 +173,7 @@ impl Config {
             peers: Vec::new(),
             datagram_size: DatagramSize::default(),
             receive_buffer: RECEIVE_BUFFER,
+            epoch_file: None,
             #[cfg(test)]
             deaf_to_group: false,
         }
@@ -258,6 +264,14 @@ impl Config {
         self
     }
 
+    /// A file that keeps the number of this node's lives, made if it is not there: so that a node which starts where nobody hears it is
+    /// above its earlier lives all the same. Each node needs one of its own. Default: none; a node asks the others then.
+    #[must_use]
+    pub fn epoch_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.epoch_file = Some(path.into());
+        self
+    }
+
     /// Allows an interface other than the loopback without keys: everybody on that network can then read and forge presence.
     /// Default: false.
     #[must_use]
@@ -300,6 +314,14 @@ impl Config {
     #[must_use]
     pub fn forget_after(mut self, silence: Duration) -> Self {
         self.timing.forget_after = silence;
+        self
+    }
+
+    /// For how long the entries of a node that leaves stay listed here at the most, if it asks for that
+    /// ([`Cluster::leave_with_handover`]). Default 60 s; 0 to one hour.
+    #[must_use]
+    pub fn handover_max(mut self, time: Duration) -> Self {
+        self.timing.handover_max = time;
         self
     }
 
@@ -451,6 +473,7 @@ impl Config {
         const S: fn(u64) -> Duration = Duration::from_secs;
         let Timing { heartbeat, suspect_after, down_after, down_limit, forget_after, flush_after, .. } =
             self.timing;
+        let handover_max = self.timing.handover_max;
         for (field, value, min, max) in [
             ("heartbeat", heartbeat, MS(10), S(10)),
             ("suspect_after", suspect_after, heartbeat.saturating_mul(2), S(3600)),
@@ -458,6 +481,7 @@ impl Config {
             ("down_limit", down_limit, down_after, S(24 * 3600)),
             ("forget_after", forget_after, down_limit, S(30 * 24 * 3600)),
             ("flush_after", flush_after, Duration::from_micros(100), heartbeat),
+            ("handover_max", handover_max, S(0), S(3600)),
         ] {
             if value < min || value > max {
                 return Err(ConfigError::Time { field, value, min, max });

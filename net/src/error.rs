@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why a [`Config`](crate::Config) was refused. Nothing was opened and the tracker is as it was.
@@ -114,6 +115,14 @@ pub enum JoinError {
     /// The node could not go on; see the reason.
     #[error(transparent)]
     Stopped(StopReason),
+    /// The file that keeps this node's epoch cannot be used. It is as it was.
+    #[error("epoch_file {}: {why}", .path.display())]
+    EpochFile {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
 }
 
 /// Why a barrier was not reached. What was written stays written, and reaches the others when it can.
@@ -147,6 +156,13 @@ pub enum StopReason {
     },
     /// The network thread failed: the operating system's answer.
     Driver(String),
+    /// The epoch of a life that was to begin could not be written down, so it did not begin.
+    EpochNotKept {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        why: String,
+    },
 }
 
 impl fmt::Display for StopReason {
@@ -157,6 +173,9 @@ impl fmt::Display for StopReason {
                     f,
                     "another process runs as node {name:?}, from {other}: give each node a name of its own"
                 )
+            }
+            Self::EpochNotKept { path, why } => {
+                write!(f, "epoch_file {}: the epoch could not be written: {why}", path.display())
             }
             Self::Driver(what) => write!(f, "the network thread failed: {what}"),
         }

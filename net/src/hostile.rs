@@ -176,6 +176,7 @@ impl Attacked {
             seed: 1,
             security: Security::clear(1),
             mode: Mode::Multicast,
+            epoch: 0,
             datagram_max: wire::DATAGRAM_MAX,
         };
         let core = Core::new(settings, &tracker, Time::ZERO);

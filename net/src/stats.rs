@@ -126,6 +126,16 @@ counters! {
     catch_ups_taken,
     /// Times that a snapshot stream with room for more had to wait for the budget for bulk.
     bulk_waits,
+    /// Times that another node was asked for lanes of one that this node could not ask.
+    relays_asked,
+    /// Lanes of other nodes handed on to somebody who could not ask their owner.
+    relayed_lanes_sent,
+    /// Lanes taken through another node than their owner.
+    relayed_lanes_taken,
+    /// Lanes that another node handed on and that were not taken: older than what was held by then, or not what their owner had.
+    relayed_lanes_refused,
+    /// Nodes that left and had their entries stay listed for a while.
+    handovers,
     /// Receive buffer that the system granted, in bytes.
     receive_buffer_bytes,
 }

@@ -101,6 +101,19 @@ fn keys_come_from_a_file_that_nobody_else_can_read_or_are_refused() {
 }
 
 #[test]
+fn a_state_file_that_is_none_is_refused_and_left_alone() {
+    let path = std::env::temp_dir().join(format!("headcount-usage-{}.state", std::process::id()));
+    std::fs::write(&path, "12\n").unwrap();
+    let named = path.display().to_string();
+    let (message, status) = refused(&["--state", &named]);
+    let left = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let expected = format!("error: --state {named}: does not hold a line like \"headcount epoch 12\"");
+    assert!(message.starts_with(&expected) && message.contains("delete it"), "{message}");
+    assert_eq!((left.as_str(), status), ("12\n", Some(2)));
+}
+
+#[test]
 fn a_port_in_use_is_refused_with_status_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = taken.local_addr().unwrap().to_string();
@@ -142,6 +155,7 @@ fn help_tells_everything_that_a_newcomer_needs() {
         "--interface",
         "--insecure",
         "--key-file",
+        "--state",
         "HEADCOUNT_KEY",
         "--shards",
         "nc 127.0.0.1",

@@ -139,6 +139,11 @@ impl LaneState {
         self.dots.last()
     }
 
+    /// What a reader from a base on needs of the dots held.
+    pub(super) fn parted(&self, base: u64) -> (Vec<SlotId>, Vec<(u64, u64)>) {
+        super::reader::parted(&self.dots, base)
+    }
+
     /// Dots held within `(lo, hi]`, ascending, with their slots.
     pub(super) fn dots_in(&self, lo: u64, hi: u64) -> Vec<(u64, SlotId)> {
         self.dots.range(lo, hi).collect()

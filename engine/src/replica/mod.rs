@@ -4,9 +4,10 @@
 //! Only the owner writes it. A receiver that holds a lane at clock `c` has seen every operation up to `c`, so an entry whose
 //! dot is at or below `c` and which it does not hold was removed: no tombstones, and one number for a causal context.
 //!
-//! * Out: [`Replica::lane_clock`], [`Replica::delta`] (what happened since a clock), [`Replica::snapshot`] (all that lives), [`Replica::read_lane`] (the same in parts),
+//! * Out: [`Replica::lane_clock`], [`Replica::delta`] (what happened since a clock), [`Replica::snapshot`] (all that lives), [`Replica::read_lane`] (the same in parts), [`Replica::read_remote_lane`]
+//!   (a lane of another node, as it is held here),
 //!   [`Replica::lane_summary`] (clock, count and digest: equal clocks must mean equal digests).
-//! * In: [`Replica::origin_join`] makes another node's life known; [`Replica::apply`] takes deltas, in order;
+//! * In: [`Replica::origin_join`] makes another node's life known ([`Replica::origin_succeed`]: and leaves the one before to be seen for a while); [`Replica::apply`] takes deltas, in order;
 //!   `snapshot_begin`, `snapshot_chunk`, `snapshot_live`, `snapshot_end` take a snapshot, `catch_up_begin` and `catch_up` a long delta in parts; [`Replica::origin_state`] hides a node that is down and shows
 //!   it again; [`Replica::forget`] drops it; [`Replica::maintain`] does what can wait, in slices.
 //!

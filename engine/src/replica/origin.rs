@@ -33,6 +33,8 @@ pub enum Joined {
     Known,
     /// An earlier life was known; its entries have left, and this one has none yet.
     Replaced,
+    /// An earlier life was known; its entries are still to be seen, and those of this one are not yet.
+    Succeeded,
 }
 
 /// One life of another node.
@@ -67,6 +69,15 @@ impl Origin {
         self.state.store(code, Ordering::Relaxed);
     }
 
+    /// Nothing is applied to it any more.
+    fn freeze(&self) {
+        for lane in &self.lanes {
+            let mut lane = lane.lock();
+            lane.retired = true;
+            lane.transfer = None;
+        }
+    }
+
     pub(crate) fn heard(&self, elapsed: Duration) {
         // Relaxed: for show.
         self.heard_ms.store(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
@@ -83,6 +94,8 @@ pub(crate) struct LocalNode {
 pub(super) struct Table {
     local: LocalNode,
     by_node: BTreeMap<NodeId, Arc<Origin>>,
+    /// Lives that are over and still to be seen, as the ones after them are not yet.
+    succeeded: BTreeMap<NodeId, Arc<Origin>>,
     /// Lives that are over, hidden, with entries still to be purged. Oldest first.
     pub(super) retired: VecDeque<Arc<Origin>>,
     fences: HashMap<NodeId, Incarnation, ahash::RandomState>,
@@ -134,7 +147,8 @@ impl Origins {
     /// Entries of nodes that are not down.
     pub(crate) fn entries_visible(&self) -> usize {
         let table = self.table.lock();
-        let up = table.by_node.values().filter(|origin| origin.state() != NodeState::Down);
+        let all = table.by_node.values().chain(table.succeeded.values());
+        let up = all.filter(|origin| origin.state() != NodeState::Down);
         // Relaxed: a number for show.
         let entries: u64 = up.map(|origin| origin.entries.load(Ordering::Relaxed)).sum();
         usize::try_from(entries).unwrap_or(usize::MAX)
@@ -230,15 +244,34 @@ impl Replica {
         if !(1..=256).contains(&lanes) {
             return Err(OriginError::Lanes { lanes });
         }
-        inner.waking(|wakes| self.join_origin(node, name, incarnation, lanes, wakes))
+        inner.waking(|wakes| self.join_origin((node, incarnation), name, lanes, false, wakes))
     }
 
-    fn join_origin(
+    /// As [`origin_join`](Self::origin_join), but that the entries of an earlier life that are to be seen stay so, though nothing changes
+    /// them any more ([`Joined::Succeeded`]). Those of the new life are hidden meanwhile. [`origin_state`](Self::origin_state) makes the change, in one go:
+    /// [`NodeState::Up`] or [`NodeState::Suspect`] shows the new and takes away the old; [`NodeState::Down`] takes away the old only.
+    ///
+    /// # Errors
+    /// As for [`origin_join`](Self::origin_join).
+    pub fn origin_succeed(
         &self,
         node: NodeId,
         name: &str,
         incarnation: Incarnation,
         lanes: u16,
+    ) -> Result<Joined, OriginError> {
+        if !(1..=256).contains(&lanes) {
+            return Err(OriginError::Lanes { lanes });
+        }
+        self.inner().waking(|wakes| self.join_origin((node, incarnation), name, lanes, true, wakes))
+    }
+
+    fn join_origin(
+        &self,
+        (node, incarnation): (NodeId, Incarnation),
+        name: &str,
+        lanes: u16,
+        succeeds: bool,
         wakes: &mut Wakes,
     ) -> Result<Joined, OriginError> {
         let inner = self.inner();
@@ -261,14 +294,28 @@ impl Replica {
             }
             old
         };
-        if let Some(old) = &old {
-            inner.retire(old, wakes);
+        let mut succeeds = succeeds;
+        match &old {
+            Some(old) if succeeds && old.state() != NodeState::Down => inner.supersede(old),
+            Some(old) => {
+                succeeds &= inner.origins.table().succeeded.contains_key(&node);
+                if !succeeds {
+                    inner.end_succession(node, wakes);
+                }
+                inner.retire(old, wakes);
+            }
+            None => succeeds = false,
         }
         let index = inner.origins.table().take_index(&inner.commons);
         let index = match index {
             Some(index) => index,
             None => {
                 // Too many lives that are over wait to be purged: now is the time.
+                let waiting: Vec<NodeId> = inner.origins.table().succeeded.keys().copied().collect();
+                for node in waiting {
+                    inner.end_succession(node, wakes);
+                }
+                succeeds = false;
                 self.purge_all(wakes);
                 let max = inner.config.origins_max;
                 inner.origins.table().take_index(&inner.commons).ok_or(OriginError::TooMany { max })?
@@ -287,8 +334,16 @@ impl Replica {
             heard_ms: AtomicU64::new(0),
         });
         origin.heard(inner.origins.elapsed());
+        if succeeds {
+            origin.set_state(NodeState::Down);
+        }
         table.by_node.insert(node, origin);
         drop(table);
+        if succeeds {
+            // It has no entries yet: nobody is told of anything.
+            inner.hide(index, wakes);
+            return Ok(Joined::Succeeded);
+        }
         inner.emit_node(EventKind::NodeUp { node, incarnation }, wakes);
         Ok(if old.is_some() { Joined::Replaced } else { Joined::New })
     }
@@ -309,6 +364,9 @@ impl Replica {
         let is_down = state == NodeState::Down;
         origin.set_state(state);
         let incarnation = origin.incarnation;
+        if is_down {
+            inner.end_succession(node, wakes);
+        }
         if is_down && !was_down {
             // As below.
             let _lanes: Vec<_> = origin.lanes.iter().map(Mutex::lock).collect();
@@ -317,8 +375,14 @@ impl Replica {
         } else if was_down && !is_down {
             // Its entries do not change while subscribers are told of them.
             let _lanes: Vec<_> = origin.lanes.iter().map(Mutex::lock).collect();
+            let before = inner.origins.table().succeeded.get(&node).map(|before| before.index);
             inner.commons.hide(origin.index, false);
+            // Readers see the new ones before the old ones are gone, and subscribers as well.
+            if let Some(before) = before {
+                inner.commons.hide(before, true);
+            }
             inner.tell(origin.index, State::begin_joining, wakes);
+            inner.end_succession(node, wakes);
             inner.emit_node(EventKind::NodeUp { node, incarnation }, wakes);
         }
         true
@@ -332,6 +396,7 @@ impl Replica {
         inner.waking(|wakes| {
             let _turn = inner.origins.turn();
             let origin = inner.origins.get(node);
+            inner.end_succession(node, wakes);
             if let Some(origin) = &origin {
                 inner.retire(origin, wakes);
             }
@@ -361,13 +426,29 @@ impl Inner {
         }
     }
 
+    /// Ends a life whose entries are still to be seen: nothing of it is applied any more.
+    fn supersede(&self, origin: &Arc<Origin>) {
+        origin.freeze();
+        let mut table = self.origins.table();
+        table.by_node.remove(&origin.node);
+        table.fence(origin.node, origin.incarnation);
+        table.succeeded.insert(origin.node, Arc::clone(origin));
+    }
+
+    /// Nothing of a life that was [`superseded`](Self::supersede) is seen any more, if there is one; its entries wait to be purged.
+    fn end_succession(&self, node: NodeId, wakes: &mut Wakes) {
+        let Some(origin) = self.origins.table().succeeded.remove(&node) else {
+            return;
+        };
+        self.hide(origin.index, wakes);
+        let incarnation = origin.incarnation;
+        self.origins.table().retired.push_back(origin);
+        self.emit_node(EventKind::NodeDown { node, incarnation }, wakes);
+    }
+
     /// Ends a life: nothing of it is applied or seen any more; its entries wait to be purged.
     fn retire(&self, origin: &Arc<Origin>, wakes: &mut Wakes) {
-        for lane in &origin.lanes {
-            let mut lane = lane.lock();
-            lane.retired = true;
-            lane.transfer = None;
-        }
+        origin.freeze();
         self.hide(origin.index, wakes);
         let was_down = origin.state() == NodeState::Down;
         {

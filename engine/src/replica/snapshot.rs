@@ -173,7 +173,8 @@ impl LaneWriter<'_> {
         let usable = if self.lane.condition == LaneCondition::Diverged { 0 } else { have };
         let misfits = base > usable && !planted!(NoBaseCheck);
         // What an aborted transfer brought stays, so an older one would go back behind it.
-        if misfits || as_of < self.lane.reached() || (clean && as_of == have) {
+        let is_old = as_of < self.lane.reached() && !planted!(RelayWithoutAsOf);
+        if misfits || is_old || (clean && as_of == have) {
             return Err(ApplyError::SnapshotMisfit { base, as_of, have });
         }
         self.lane.partial_as_of = as_of;

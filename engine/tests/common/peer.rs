@@ -1,7 +1,9 @@
 //! A node of a cluster without a network: what it hears is handed over by the test.
 
 use super::{life, node};
-use headcount::replica::{ApplyError, Delta, Joined, LaneSnapshot, Op, Payload, Replica, SnapshotItem};
+use headcount::replica::{
+    ApplyError, Delta, Joined, LaneReader, LaneSnapshot, Op, Payload, Replica, SnapshotItem,
+};
 use headcount::{Entry, Incarnation, NodeId, Tracker};
 
 pub(crate) struct Peer {
@@ -146,6 +148,45 @@ impl<'a> Transfer<'a> {
         let summary = self.snapshot.summary;
         self.to.replica.snapshot_end(self.of.0, self.of.1, self.snapshot.lane, summary.count, summary.digest)
     }
+}
+
+/// Takes over a lane of another node as somebody read it, in chunks of at most `len` entries above the reader's base.
+pub(crate) fn take_from(
+    to: &Peer,
+    (node, life): (NodeId, Incarnation),
+    mut reader: LaneReader,
+    len: usize,
+) -> Result<u64, ApplyError> {
+    let (lane, base, summary) = (reader.lane(), reader.base(), reader.summary());
+    to.replica.snapshot_begin(node, life, lane, base, summary.clock)?;
+    let mut hi = summary.clock;
+    while hi > base {
+        let mut chunk: Vec<(u64, u64, [Vec<u8>; 3])> = Vec::new();
+        let mut lo = base;
+        reader.read(|item| {
+            let payload = item.payload.expect("above the base there is content");
+            if chunk.len() == len {
+                lo = item.dot;
+                return false;
+            }
+            let content = [payload.topic, payload.key, payload.meta].map(<[u8]>::to_vec);
+            chunk.push((item.dot, item.birth, content));
+            true
+        });
+        let items: Vec<SnapshotItem<'_>> = chunk
+            .iter()
+            .map(|(dot, birth, [topic, key, meta])| {
+                let payload = Some(Payload { topic, key, meta });
+                SnapshotItem { dot: *dot, birth: *birth, payload }
+            })
+            .collect();
+        to.replica.snapshot_chunk(node, life, lane, (lo, hi), &items)?;
+        hi = lo;
+    }
+    if hi > 0 {
+        to.replica.snapshot_live(node, life, lane, (0, hi), reader.live().iter().copied())?;
+    }
+    to.replica.snapshot_end(node, life, lane, summary.count, summary.digest)
 }
 
 /// An entry as a snapshot tells it to a receiver that holds the lane at `base`.

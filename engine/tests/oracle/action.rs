@@ -116,6 +116,13 @@ pub(crate) enum Action {
         link: Link,
         lane: u16,
     },
+    /// A lane of `from` as a third node holds it, if there are three.
+    Relay {
+        link: Link,
+        via: usize,
+        lane: u16,
+        len: usize,
+    },
 
     // What `to` decides about `from`.
     Down {
@@ -172,6 +179,7 @@ impl Action {
             | Self::Finish { link, .. }
             | Self::Abort { link, .. }
             | Self::Diverge { link, .. }
+            | Self::Relay { link, .. }
             | Self::Down { link }
             | Self::Suspect { link }
             | Self::Up { link }
@@ -228,6 +236,8 @@ fn snapshots() -> impl Strategy<Value = Action> {
         3 => (picked.clone(), 1_usize..4).prop_map(|((link, pick), len)| Action::Finish { link, pick, len }),
         1 => picked.prop_map(|(link, pick)| Action::Abort { link, pick }),
         1 => (link(), 0_u16..4).prop_map(|(link, lane)| Action::Diverge { link, lane }),
+        3 => (link(), 0_usize..12, 0_u16..4, 1_usize..4)
+            .prop_map(|(link, via, lane, len)| Action::Relay { link, via, lane, len }),
     ]
 }
 

@@ -117,6 +117,7 @@ impl Cluster {
             Action::Diverge { lane, .. } => {
                 self.nodes[to].peer.replica.mark_diverged(self.nodes[from].node(), lane);
             }
+            Action::Relay { via, lane, len, .. } => self.relay((to, from), via, lane, len),
             Action::Down { .. } => self.set_state(to, from, NodeState::Down),
             Action::Suspect { .. } => self.set_state(to, from, NodeState::Suspect),
             Action::Up { .. } => self.set_state(to, from, NodeState::Up),

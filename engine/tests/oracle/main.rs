@@ -30,6 +30,7 @@ mod check;
 mod cluster;
 mod history;
 mod owner;
+mod relay;
 mod transfer;
 mod wire;
 

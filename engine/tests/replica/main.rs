@@ -12,4 +12,6 @@ mod hostile;
 mod lives;
 mod merge;
 mod order;
+mod relay;
 mod snapshot;
+mod succession;

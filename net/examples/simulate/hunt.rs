@@ -73,7 +73,7 @@ pub(crate) fn run(seeds: Range<u64>, threads: u64, json: bool) -> io::Result<boo
             let mark = if one.named { "*" } else { " " };
             writeln!(out, "{mark} {:<40} {:>5} seeds {:>9} steps  {how}", one.mutant, one.seeds, one.steps)?;
         }
-        writeln!(out, "* named by PROTOCOL.md, which names one more: relaying, that is not built yet")?;
+        writeln!(out, "* named by PROTOCOL.md")?;
     }
     Ok(hunted.iter().all(|one| one.killed))
 }

@@ -22,6 +22,10 @@ pub(crate) struct Peer {
     pub(crate) session: u64,
     pub(crate) state: MemberState,
     pub(crate) hidden: bool,
+    /// It has said goodbye and is listed for a while.
+    pub(crate) leaving: bool,
+    /// The life before it that is still listed.
+    pub(crate) before: Option<Incarnation>,
     pub(crate) synced: bool,
 }
 
@@ -142,6 +146,8 @@ impl Member {
             session: self.session,
             state: self.state,
             hidden: self.hidden,
+            leaving: self.leaves_at.is_some(),
+            before: self.before,
             synced: self.is_synced(),
         }
     }

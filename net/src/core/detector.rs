@@ -6,11 +6,14 @@ use super::liveness::Isolation;
 use super::member::{Member, MemberState};
 use crate::config::Timing;
 use crate::wire::Report;
-use headcount::NodeId;
+use headcount::replica::Joined;
+use headcount::{Incarnation, NodeId};
 use std::time::Duration;
 
 /// A member that was down is shown after so long at the latest, even if it has not caught up.
 const SHOW_AFTER: Duration = Duration::from_secs(1);
+/// A life that follows another that was listed, likewise: the other is listed so long.
+const SUCCEED_WITHIN: Duration = Duration::from_secs(2);
 
 impl Core {
     /// A node that stood still (stopped, swapped out, its machine paused) has heard nobody meanwhile, which says nothing about
@@ -32,6 +35,7 @@ impl Core {
             later(&mut member.show_by);
             later(&mut member.probe_at);
             later(&mut member.nak_due);
+            later(&mut member.relay_at);
             member.transfer_at.iter_mut().for_each(later);
             member.lanes.iter_mut().filter_map(|lane| lane.nak_at.as_mut()).for_each(later);
         }
@@ -45,7 +49,7 @@ impl Core {
     /// Something came from a member in the session known. One that was down is up again, but its entries stay hidden until it is
     /// known what became of them: what went meanwhile has left once and is not to come back for a moment.
     pub(super) fn note_heard(&mut self, now: Time, node: NodeId, out: &mut Output) {
-        let Some(member) = self.members.get_mut(&node) else {
+        let Some(member) = self.members.get_mut(&node).filter(|member| member.leaves_at.is_none()) else {
             return;
         };
         member.heard = now;
@@ -59,7 +63,10 @@ impl Core {
         member.liveness.urgent = true;
         self.version += 1;
         if !was_down {
-            self.replica.origin_state(node, member.shown());
+            if !member.hidden {
+                self.replica.origin_state(node, member.shown());
+            }
+            self.end_relay(now, node, out);
             return;
         }
         member.show_by = now + SHOW_AFTER;
@@ -71,12 +78,23 @@ impl Core {
         self.send_hello(Target::Node(addr), node, true, out);
     }
 
+    /// Which life of a node is listed while the entries of a new one come, and for how long at the most: so that what both have does not go
+    /// and come back, and a fast restart is not a storm. A life in between that was never shown makes no difference.
+    pub(super) fn succession(&self, now: Time, node: NodeId, joined: Joined) -> (Option<Incarnation>, Time) {
+        match self.members.get(&node).filter(|_| joined == Joined::Succeeded) {
+            Some(Member { before: Some(before), show_by, .. }) => (Some(*before), *show_by),
+            Some(member) => (Some(member.incarnation), now + SUCCEED_WITHIN),
+            None => (None, now),
+        }
+    }
+
     /// Shows members that were down and have caught up, or have had their time.
     fn show_returned(&mut self, now: Time) {
         for (&node, member) in &mut self.members {
             let is_heard = member.state != MemberState::Down;
             if member.hidden && is_heard && (now >= member.show_by || member.has_caught_up()) {
                 member.hidden = false;
+                member.before = None;
                 member.liveness.urgent = true;
                 self.version += 1;
                 self.replica.origin_state(node, member.shown());
@@ -94,7 +112,8 @@ impl Core {
         for (&node, member) in &self.members {
             let others = not_down.saturating_sub(1);
             let state = self.judge(now, &timing, member, others);
-            if now.saturating_sub(member.heard) >= timing.forget_after {
+            let has_gone = member.leaves_at.is_some_and(|at| now >= at);
+            if has_gone || now.saturating_sub(member.heard) >= timing.forget_after {
                 forgotten.push(node);
             } else if state != member.state {
                 turned.push((node, state));
@@ -135,16 +154,47 @@ impl Core {
             MemberState::Down => {
                 self.stats.downs += 1;
                 member.hidden = true;
+                member.before = None;
                 member.probe_at = now + timing.probe_every;
                 abort = member.transfer;
             }
-            MemberState::UpIndirect => self.stats.indirect_ups += 1,
-            MemberState::Up | MemberState::Suspect => {}
+            MemberState::UpIndirect => {
+                self.stats.indirect_ups += 1;
+                member.consider_relay(now);
+            }
+            MemberState::Up | MemberState::Suspect | MemberState::Leaving => {}
         }
-        self.replica.origin_state(node, member.shown());
+        if state == MemberState::Down || !member.hidden {
+            self.replica.origin_state(node, member.shown());
+        }
         if let Some(stream) = abort {
             self.fail_fetch(now, stream, out);
         }
+    }
+
+    /// A member has said goodbye. Its entries stay listed for so long; nothing else is expected of it.
+    pub(super) fn let_go(&mut self, now: Time, node: NodeId, handover: Duration, out: &mut Output) {
+        let Some(member) = self.members.get_mut(&node) else {
+            return;
+        };
+        if member.leaves_at.is_some() {
+            // It says so three times.
+            return;
+        }
+        if handover.is_zero() || member.hidden {
+            self.drop_member(node, out);
+            return;
+        }
+        self.stats.handovers += 1;
+        member.state = MemberState::Down;
+        member.leaves_at = Some(now + handover);
+        member.probe_at = Time::MAX;
+        self.replica.origin_state(node, member.shown());
+        self.version += 1;
+        if let Some(stream) = member.transfer {
+            self.fail_fetch(now, stream, out);
+        }
+        self.alarm = now;
     }
 
     /// Forgets a member and everything of it.
@@ -172,7 +222,8 @@ impl Core {
     /// When the next of a member's deadlines is. Its lanes are not looked at: this is asked for with each datagram.
     fn member_due_at(&self, now: Time, timing: &Timing, member: &Member) -> Time {
         if member.state == MemberState::Down {
-            return (member.heard + timing.forget_after).min(member.probe_at);
+            let gone_at = member.leaves_at.unwrap_or(Time::MAX);
+            return (member.heard + timing.forget_after).min(member.probe_at).min(gone_at);
         }
         let judged = match member.state {
             MemberState::Up => member.heard + timing.suspect_after,
@@ -185,9 +236,9 @@ impl Core {
                 .min()
                 .unwrap_or(Time::MAX),
         };
-        let transfer = member.transfer_at.filter(|_| member.transfer.is_none()).unwrap_or(Time::MAX);
+        let transfer = member.transfer_at.filter(|_| member.is_to_be_asked()).unwrap_or(Time::MAX);
         let show = if member.hidden { member.show_by } else { Time::MAX };
-        judged.min(show).min(transfer).min(member.nak_due)
+        judged.min(show).min(transfer).min(member.nak_due).min(member.relay_at)
     }
 
     /// Something of a member may have changed: the alarm goes off in time for it. One that is to be shown again is looked at

@@ -36,6 +36,8 @@ struct Encoding {
     base: u64,
     summary: LaneSummary,
     is_ops: bool,
+    /// The lane is another node's.
+    is_relayed: bool,
     begun: Time,
     /// When somebody last stopped to read it.
     left: Time,
@@ -96,10 +98,8 @@ impl Encoding {
         Some(clock)
     }
 
-    fn snapshot(replica: &Replica, wanted: &Wanted, now: Time) -> Option<Self> {
-        let Wanted { lane, base, .. } = *wanted;
-        let reader = replica.read_lane(lane, base)?;
-        let summary = reader.summary();
+    fn snapshot(reader: LaneReader, now: Time) -> Self {
+        let (lane, base, summary) = (reader.lane(), reader.base(), reader.summary());
         let mut encoding = Self::new(lane, base, summary, now);
         let LaneSummary { clock, count, .. } = summary;
         encoding.put(&Message::LaneBegin { lane, base, as_of: clock, count });
@@ -108,7 +108,7 @@ impl Encoding {
         } else {
             encoding.rest = Some(Rest { reader, hi: clock, told: 0 });
         }
-        Some(encoding)
+        encoding
     }
 
     fn new(lane: u16, base: u64, summary: LaneSummary, now: Time) -> Self {
@@ -117,6 +117,7 @@ impl Encoding {
             base,
             summary,
             is_ops: false,
+            is_relayed: false,
             begun: now,
             left: now,
             askers: BTreeMap::new(),
@@ -173,7 +174,7 @@ impl Encoding {
     fn serves(&self, replica: &Replica, wanted: &Wanted, now: Time) -> bool {
         let Wanted { lane, base, reached, .. } = *wanted;
         let as_of = self.summary.clock;
-        if !self.is_open() || (self.lane, self.base) != (lane, base) || as_of < reached {
+        if self.is_relayed || !self.is_open() || (self.lane, self.base) != (lane, base) || as_of < reached {
             return false;
         }
         // Above 0, what was told to the asker meanwhile may build on what this is too old to have.
@@ -280,17 +281,29 @@ impl Encodings {
             return Some(Attached { number, is_new: false, is_ops: encoding.is_ops });
         }
         let encoding = Encoding::ops(replica, wanted, now, part_bytes);
-        let mut encoding = encoding.or_else(|| Encoding::snapshot(replica, wanted, now))?;
+        let Wanted { lane, base, .. } = *wanted;
+        let whole = || replica.read_lane(lane, base).map(|reader| Encoding::snapshot(reader, now));
+        let mut encoding = encoding.or_else(whole)?;
         if planted!(AscendingSnapshot) && !encoding.is_ops {
             encoding.turn_round(part_bytes);
         }
+        Some(self.add(encoding, asker))
+    }
+
+    /// Encodes a lane of another node, for this asker alone.
+    pub(super) fn attach_relayed(&mut self, now: Time, asker: StreamId, reader: LaneReader) -> Attached {
+        let encoding = Encoding { is_relayed: true, ..Encoding::snapshot(reader, now) };
+        self.add(encoding, asker)
+    }
+
+    fn add(&mut self, mut encoding: Encoding, asker: StreamId) -> Attached {
         encoding.askers.insert(asker, 0);
         let is_ops = encoding.is_ops;
         self.made += 1;
         self.bytes += encoding.bytes();
         self.all.insert(self.made, encoding);
         self.trim();
-        Some(Attached { number: self.made, is_new: true, is_ops })
+        Attached { number: self.made, is_new: true, is_ops }
     }
 
     /// The next part for an asker.
@@ -321,7 +334,8 @@ impl Encodings {
         encoding.askers.remove(&asker);
         encoding.left = now;
         // What nobody reads is not kept readable, and half of it is of no use to who comes later.
-        if encoding.askers.is_empty() && (encoding.rest.is_some() || !encoding.is_open()) {
+        let is_useless = encoding.is_relayed || encoding.rest.is_some() || !encoding.is_open();
+        if encoding.askers.is_empty() && is_useless {
             self.remove(number);
         }
         self.trim();

@@ -28,8 +28,8 @@ pub(crate) enum Input<'a> {
     Datagram { from: SocketAddr, bytes: &'a [u8], by_group: bool },
     /// The tracker's own lanes may have moved, or time has passed, to [`Core::wake_at`](super::Core::wake_at) or beyond.
     Turn,
-    /// The application wants to leave.
-    Leave,
+    /// The application wants to leave; its entries are to stay listed for so long.
+    Leave { handover: Duration },
     /// The application wants to know when what it did so far is seen by every member, until that time.
     Barrier { id: u64, until: Time },
     /// The system has dropped so many datagrams for want of room since this node began.
@@ -117,6 +117,8 @@ pub(crate) struct Output {
     pub(crate) streams: Vec<(StreamId, StreamAction)>,
     pub(crate) barriers: Vec<(u64, BarrierOutcome)>,
     pub(crate) notices: Vec<Notice>,
+    /// A life of that epoch begins: whoever keeps epochs writes it down before anything else of this is done.
+    pub(crate) epoch: Option<u32>,
 }
 
 /// How a barrier ended.

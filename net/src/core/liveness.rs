@@ -86,7 +86,12 @@ impl Liveness {
 
     /// How many others have heard it since.
     fn witnesses_since(&self, since: Time) -> usize {
-        self.witnesses.iter().flatten().filter(|&&(_, heard)| heard > since).count()
+        self.witnesses(since).count()
+    }
+
+    /// Others that have heard it since.
+    pub(super) fn witnesses(&self, since: Time) -> impl Iterator<Item = NodeId> + '_ {
+        self.witnesses.iter().flatten().filter(move |&&(_, heard)| heard > since).map(|&(node, _)| node)
     }
 
     /// Deadlines move by what was lost.

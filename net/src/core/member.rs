@@ -2,6 +2,7 @@
 
 use super::io::{StreamId, Time};
 use super::liveness::Liveness;
+use headcount::replica::LaneSummary;
 use headcount::{Incarnation, NodeId, NodeState};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -13,11 +14,13 @@ use std::sync::Arc;
 pub enum MemberState {
     /// Heard in time.
     Up,
-    /// Not heard for a while by this node, but by others: the way from there to here is broken. Its entries are still listed, as they
-    /// were when it was heard last.
+    /// Not heard for a while by this node, but by others: the way from there to here is broken. Its entries are still listed, and
+    /// its changes come through one of the others.
     UpIndirect,
     /// Not heard for a while; its entries are still listed.
     Suspect,
+    /// It has said goodbye, and that its entries are to stay listed for a while: another life of it may be about to take its place.
+    Leaving,
     /// Not heard for so long that its entries have left. They are kept, and come back with it.
     Down,
 }
@@ -52,6 +55,10 @@ pub(super) struct Lane {
     pub(super) naks: u8,
     /// The owner's heartbeat as of which its clock is known.
     pub(super) named: u64,
+    /// What its owner has said of it at a clock that was held then, and it was so.
+    pub(super) attested: Option<LaneSummary>,
+    /// The clock that another has brought it to, until its owner has named it or a later one; and since when the owner names earlier ones.
+    pub(super) relayed: Option<(u64, Option<Time>)>,
 }
 
 impl Lane {
@@ -105,6 +112,8 @@ pub(super) struct Member {
     pub(super) state: MemberState,
     /// Its entries are hidden: it was down, and what went meanwhile is not known yet.
     pub(super) hidden: bool,
+    /// The life before this one, whose entries are listed until those of this one are.
+    pub(super) before: Option<Incarnation>,
     /// While it is heard and hidden: when it is shown at the latest.
     pub(super) show_by: Time,
     pub(super) waiting_bytes: usize,
@@ -124,6 +133,10 @@ pub(super) struct Member {
     pub(super) group_heard: Time,
     /// Until when it gets copies of what is sent to the group.
     pub(super) copies_until: Time,
+    /// When to ask others for its lanes, or to look whether that is needed.
+    pub(super) relay_at: Time,
+    /// It has said goodbye, counts as down, and is listed until then.
+    pub(super) leaves_at: Option<Time>,
 }
 
 impl Member {
@@ -134,10 +147,12 @@ impl Member {
     /// What the application is shown of it.
     pub(super) fn shown(&self) -> NodeState {
         match self.state {
+            // Its goodbye says for how long.
+            _ if self.leaves_at.is_some() => NodeState::Suspect,
             MemberState::Down => NodeState::Down,
             _ if self.hidden => NodeState::Down,
             MemberState::Up => NodeState::Up,
-            MemberState::UpIndirect | MemberState::Suspect => NodeState::Suspect,
+            MemberState::UpIndirect | MemberState::Suspect | MemberState::Leaving => NodeState::Suspect,
         }
     }
 
@@ -154,6 +169,11 @@ impl Member {
         if self.transfer_at.is_none() {
             self.transfer_at = Some(at);
         }
+    }
+
+    /// A stream from it can be begun: there is none yet, and nothing says that it would be in vain.
+    pub(super) fn is_to_be_asked(&self) -> bool {
+        self.transfer.is_none() && !matches!(self.state, MemberState::Down | MemberState::UpIndirect)
     }
 
     /// Keeps a delta until what is in front of it has come. False if there is no room: what waited in its lane is dropped.

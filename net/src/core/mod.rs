@@ -19,6 +19,7 @@ mod limits;
 mod liveness;
 mod member;
 mod receive;
+mod relay;
 mod repair;
 mod ring;
 mod rng;
@@ -77,6 +78,8 @@ pub(crate) struct Settings {
     pub(crate) seed: u64,
     pub(crate) security: Security,
     pub(crate) mode: Mode,
+    /// The epoch of this node's last life, if it keeps that; 0 if not.
+    pub(crate) epoch: u32,
     /// The longest datagram to send.
     pub(crate) datagram_max: usize,
 }
@@ -129,6 +132,8 @@ pub(crate) struct Core {
     sealed_streams: BTreeMap<StreamId, sealed_stream::SealedStream>,
     /// When this node last took a higher life because it was told to.
     jumped_at: Option<Time>,
+    /// For how long its entries are to stay listed when it leaves.
+    handover: Duration,
     contacts: contacts::Contacts,
     fallback: fallback::Fallback,
 }
@@ -160,7 +165,7 @@ impl Core {
             incarnation: Incarnation::default(),
             session,
             packet: 0,
-            highest: Incarnation::default(),
+            highest: Incarnation { epoch: settings.epoch, nonce: 0 },
             members: BTreeMap::new(),
             farewells: VecDeque::new(),
             asked: BTreeMap::new(),
@@ -187,6 +192,7 @@ impl Core {
             gate,
             sealed_streams: BTreeMap::new(),
             jumped_at: None,
+            handover: Duration::ZERO,
             contacts: contacts::Contacts::default(),
             fallback: fallback::Fallback::default(),
             replica,
@@ -202,9 +208,9 @@ impl Core {
         match input {
             Input::Datagram { from, bytes, by_group } => self.on_datagram(now, from, bytes, by_group, out),
             Input::Turn => self.look_at_own_lanes(now),
-            Input::Leave => self.begin_to_leave(now, out),
+            Input::Leave { handover } => self.begin_to_leave(now, handover, out),
             Input::Stream(id, input) => {
-                match self.fetches.get(&id).map(|fetch| fetch.node) {
+                match self.fetches.get(&id).map(transfer::Fetch::giver) {
                     Some(node) => {
                         self.guarded(node, out, |core, out| core.on_any_stream(now, id, input, out));
                     }
@@ -234,6 +240,10 @@ impl Core {
             }
             Phase::Live => {
                 self.announce_if_due(now, out);
+                if now >= self.heartbeat_at {
+                    // Digests are of lanes that are told to their end.
+                    self.own.hasten(now);
+                }
                 self.flush_if_due(now, out);
                 self.heartbeat_if_due(now, out);
                 self.drive_contacts(now, out);
@@ -252,6 +262,7 @@ impl Core {
         if now >= self.alarm {
             self.judge_members(now, out);
             self.ask_for_repairs(now, out);
+            self.drive_relays(now, out);
             self.drive_transfers(now, out);
             self.set_alarm(now);
         }
@@ -306,7 +317,7 @@ impl Core {
             node: member.node,
             name: member.name.clone(),
             incarnation: member.incarnation,
-            state: member.state,
+            state: if member.leaves_at.is_some() { MemberState::Leaving } else { member.state },
             synced: member.is_synced() && !member.hidden,
             addr: member.addr,
             heard: member.heard,
@@ -335,6 +346,7 @@ impl Core {
     /// Takes an incarnation above everything heard, and begins to speak.
     fn go_live(&mut self, now: Time, out: &mut Output) {
         self.take_incarnation();
+        out.epoch = Some(self.incarnation.epoch);
         self.phase = Phase::Live;
         self.announce = ANNOUNCE_AT.iter().map(|&after| now + after).collect();
         self.own.restart(&self.replica);
@@ -378,7 +390,8 @@ impl Core {
         self.stop(StopReason::DuplicateNode { name: self.settings.name.clone(), other: from });
     }
 
-    fn stop(&mut self, reason: StopReason) {
+    /// Ends everything: somebody else has the name, or the driver cannot do what it must.
+    pub(crate) fn stop(&mut self, reason: StopReason) {
         self.forget_everybody();
         self.phase = Phase::Stopped(reason);
         self.version += 1;

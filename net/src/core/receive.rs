@@ -92,6 +92,9 @@ impl Core {
                 Frame::Heartbeat(heartbeat) => {
                     self.on_heartbeat(now, sender, &heartbeat, out);
                     is_latest = self.is_latest(sender, heartbeat.seq);
+                    if is_latest {
+                        self.check_relayed(now, sender.node, &heartbeat.clocks, out);
+                    }
                 }
                 Frame::Delta(delta) => self.on_delta(now, sender, &delta, body, &mut kept, out),
                 Frame::Nak(nak) => self.on_nak(now, sender.addr, &nak, out),
@@ -103,7 +106,7 @@ impl Core {
                     }
                 }
                 Frame::SnapshotOffer(offer) => self.on_offer(now, sender, &offer),
-                Frame::Leave(leave) => self.on_leave(sender, &leave, out),
+                Frame::Leave(leave) => self.on_leave(now, sender, &leave, out),
                 Frame::Peers(peers) => {
                     if self.speaker(now, sender, out) {
                         self.on_peers(now, &peers);
@@ -210,7 +213,7 @@ impl Core {
             self.stats.quarantined += 1;
             return None;
         }
-        match self.replica.origin_join(sender.node, hello.name, life, hello.lanes) {
+        match self.replica.origin_succeed(sender.node, hello.name, life, hello.lanes) {
             Ok(Joined::Known) => {
                 if self.members.get(&sender.node).is_some_and(|member| member.session == sender.session) {
                     return Some(false);
@@ -218,7 +221,8 @@ impl Core {
                 self.stats.stale += 1;
                 None
             }
-            Ok(_) => {
+            Ok(joined) => {
+                let (before, show_by) = self.succession(now, sender.node, joined);
                 self.take_member(sender.node, out);
                 let member = Member {
                     node: sender.node,
@@ -230,8 +234,9 @@ impl Core {
                     lanes: (0..hello.lanes).map(|_| Lane::default()).collect(),
                     heard: now,
                     state: MemberState::Up,
-                    hidden: false,
-                    show_by: now,
+                    hidden: before.is_some(),
+                    before,
+                    show_by,
                     waiting_bytes: 0,
                     transfer: None,
                     transfer_at: None,
@@ -242,6 +247,8 @@ impl Core {
                     liveness: Liveness::new(now),
                     group_heard: now,
                     copies_until: Time::ZERO,
+                    relay_at: Time::MAX,
+                    leaves_at: None,
                 };
                 self.members.insert(sender.node, member);
                 self.gate.supersede_others(sender.node, sender.session);
@@ -367,6 +374,8 @@ impl Core {
             self.replica.mark_diverged(node, digest.lane);
             member.want_snapshot(digest.lane, now);
             self.version += 1;
+        } else if is_clean {
+            self.note_attested(node, digest.lane, held.summary);
         }
     }
 
@@ -487,7 +496,7 @@ impl Core {
         }
     }
 
-    fn on_leave(&mut self, sender: Sender, leave: &wire::Leave, out: &mut Output) {
+    fn on_leave(&mut self, now: Time, sender: Sender, leave: &wire::Leave, out: &mut Output) {
         let life = Incarnation::from_u64(leave.incarnation);
         let Some(member) = self.members.get(&sender.node) else {
             // Its announcement may have been overtaken.
@@ -499,6 +508,7 @@ impl Core {
             return;
         }
         self.remember_goodbye(sender.node, life);
-        self.drop_member(sender.node, out);
+        let handover = Duration::from_millis(leave.handover_ms).min(self.settings.timing.handover_max);
+        self.let_go(now, sender.node, handover, out);
     }
 }

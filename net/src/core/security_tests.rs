@@ -21,6 +21,8 @@ struct Few {
     now: Time,
     /// What was said on streams, by the node that said it.
     streams: Vec<(usize, StreamId, Vec<u8>)>,
+    /// From whom to whom nothing passes.
+    cut: Option<(usize, usize)>,
 }
 
 fn keys(byte: char) -> Keys {
@@ -40,6 +42,7 @@ fn node(at: usize, name: &str, keys: Option<Keys>, budget: Budget, now: Time) ->
         seed,
         security: Security { cluster: "c".into(), keys, secret: [at as u8 + 1; 32], budget },
         mode: super::Mode::Multicast,
+        epoch: 0,
         datagram_max: wire::DATAGRAM_MAX,
     };
     let core = Core::new(settings, &tracker, now);
@@ -52,7 +55,7 @@ impl Few {
     fn new(names: &[&str], keys: Option<&Keys>, budget: Budget) -> Self {
         let all = names.iter().enumerate();
         let nodes = all.map(|(at, name)| node(at, name, keys.cloned(), budget, Time::ZERO)).collect();
-        Self { nodes, now: Time::ZERO, streams: Vec::new() }
+        Self { nodes, now: Time::ZERO, streams: Vec::new(), cut: None }
     }
 
     /// A cluster in agreement.
@@ -95,6 +98,9 @@ impl Few {
         let from = self.nodes[at].addr;
         for (target, bytes) in out.datagrams {
             for to in 0..self.nodes.len() {
+                if self.cut == Some((at, to)) {
+                    continue;
+                }
                 if to != at && (target == Target::Group || target == Target::Node(self.nodes[to].addr)) {
                     self.give(to, Input::Datagram { from, bytes: &bytes, by_group: true });
                 }
@@ -361,4 +367,135 @@ fn a_stream_is_sealed_and_an_old_request_opens_nothing() {
         assert_eq!([few.stats(0).foreign, few.stats(0).no_key], count);
     }
     assert!(few.nodes[0].core.sealed_streams.is_empty() && few.nodes[0].core.serves.is_empty());
+}
+
+/// Three of one lane each in clear, of whom the first does not hear the third, and asks the second for what that one says.
+fn asking() -> (Few, StreamId, NodeId) {
+    let mut few = Few::new(&["a", "b", "c"], None, Budget::default());
+    few.run(MS(600));
+    let node = few.nodes[2].core.node();
+    few.nodes[2].session.track("room", "carol", "").unwrap();
+    few.run(MS(200));
+    assert!(few.nodes[0].tracker.contains("room", "carol"));
+    few.cut = Some((2, 0));
+    few.streams.clear();
+    few.run(MS(650));
+    assert_eq!(few.nodes[0].core.members[&node].state, MemberState::UpIndirect);
+    let (_, id, request) = few.streams.iter().find(|(at, ..)| *at == 0).expect("it asks").clone();
+    let mut buffer = wire::MessageBuffer::default();
+    assert!(buffer.push(&request));
+    let (kind, body) = buffer.next().unwrap().expect("it is whole");
+    let asked = wire::Message::decode(kind, body);
+    assert!(
+        matches!(asked, Ok(wire::Message::Request { relayed: true, target_node, .. }) if target_node == node.0),
+        "{asked:?}"
+    );
+    (few, id, node)
+}
+
+/// A lane as somebody makes it up: nothing lives at that clock.
+fn nothing_at(lane: u16, as_of: u64, digest: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    wire::Message::LaneBegin { lane, base: 0, as_of, count: 0 }.put(&mut bytes).unwrap();
+    bytes.extend(wire::ChunkWriter::new(lane, as_of, 1_000).finish(0));
+    wire::Message::LaneEnd { lane, as_of, count: 0, digest }.put(&mut bytes).unwrap();
+    bytes
+}
+
+fn lane_of_carol(few: &Few) -> u16 {
+    few.nodes[2].tracker.list("room")[0].entry_ref().lane
+}
+
+#[test]
+fn a_relayed_lane_that_is_not_newer_is_passed_over() {
+    let (mut few, id, node) = asking();
+    let lane = lane_of_carol(&few);
+    let held = few.nodes[0].core.members[&node].lanes[usize::from(lane)].clock;
+    assert_eq!(held, 1);
+    few.give(0, Input::Stream(id, StreamInput::Bytes(&nothing_at(lane, held, 0))));
+    assert_eq!(few.stats(0).relayed_lanes_refused, 1);
+    assert!(few.nodes[0].tracker.contains("room", "carol"));
+    assert!(few.nodes[0].core.fetches.contains_key(&id), "others on the stream may be");
+    // The owner's operations are the owner's to tell.
+    let mut bytes = Vec::new();
+    wire::Message::OpsBegin { lane, lo: held, as_of: held + 1 }.put(&mut bytes).unwrap();
+    few.give(0, Input::Stream(id, StreamInput::Bytes(&bytes)));
+    assert!(!few.nodes[0].core.fetches.contains_key(&id));
+    assert_eq!(few.stats(0).relayed_lanes_taken, 0);
+}
+
+#[test]
+fn a_relayed_lane_of_another_digest_moves_no_clock() {
+    let (mut few, id, node) = asking();
+    let lane = lane_of_carol(&few);
+    few.give(0, Input::Stream(id, StreamInput::Bytes(&nothing_at(lane, 9, 77))));
+    assert_eq!((few.stats(0).relayed_lanes_refused, few.stats(0).relayed_lanes_taken), (1, 0));
+    let held = few.nodes[0].core.replica.remote_lane(node, lane).unwrap();
+    assert_eq!((held.summary.clock, held.condition), (1, headcount::replica::LaneCondition::Diverged));
+    assert!(few.nodes[0].core.members[&node].lanes[usize::from(lane)].needs_snapshot);
+}
+
+#[test]
+fn a_lane_that_a_relay_has_made_up_is_found_out_when_its_owner_is_heard_again() {
+    let (mut few, id, node) = asking();
+    let lane = lane_of_carol(&few);
+    few.give(0, Input::Stream(id, StreamInput::Bytes(&nothing_at(lane, 1 << 40, 0))));
+    assert_eq!(few.stats(0).relayed_lanes_taken, 1);
+    assert!(!few.nodes[0].tracker.contains("room", "carol"), "it was believed");
+    few.cut = None;
+    few.run(MS(1_500));
+    assert_eq!(few.stats(0).relayed_lanes_refused, 0, "it may have been on its way");
+    few.run(MS(3_000));
+    assert_eq!(few.stats(0).relayed_lanes_refused, 1);
+    // Met anew, with nothing held: the lane is asked for from its beginning.
+    let member = &few.nodes[0].core.members[&node];
+    assert_eq!((member.state, member.lanes[usize::from(lane)].clock), (MemberState::Up, 0));
+    assert!(member.lanes[usize::from(lane)].in_transfer || member.lanes[usize::from(lane)].needs_snapshot);
+}
+
+#[test]
+fn who_is_no_member_and_who_asks_for_another_life_are_relayed_nothing() {
+    let (mut few, _, node) = asking();
+    let life = few.nodes[2].core.incarnation();
+    let known = few.nodes[0].core.node();
+    let request = |asker: NodeId, owner: NodeId, life: Incarnation| {
+        let mut bytes = Vec::new();
+        let (node, target_node, target_incarnation) = (asker.0, owner.0, life.to_u64());
+        let lanes = Vec::new();
+        let (version, cluster) = (wire::WIRE_VERSION, 7);
+        wire::Message::Request {
+            version,
+            relayed: true,
+            cluster,
+            node,
+            target_node,
+            target_incarnation,
+            lanes,
+        }
+        .put(&mut bytes)
+        .unwrap();
+        bytes
+    };
+    let other = Incarnation { epoch: life.epoch + 1, ..life };
+    for (at, (bytes, refused)) in [
+        (request(known, node, life), false),
+        (request(NodeId(77), node, life), true),
+        (request(known, node, other), true),
+        (request(known, known, life), true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = StreamId(2 * at as u64 + 1);
+        few.streams.clear();
+        few.give(1, Input::Stream(id, StreamInput::Accepted));
+        few.give(1, Input::Stream(id, StreamInput::Bytes(&bytes)));
+        let (_, _, answer) =
+            few.streams.iter().find(|(from, of, _)| (*from, *of) == (1, id)).expect("it answers");
+        let mut buffer = wire::MessageBuffer::default();
+        assert!(buffer.push(answer));
+        let (kind, body) = buffer.next().unwrap().expect("it is whole");
+        let is_refused = matches!(wire::Message::decode(kind, body), Ok(wire::Message::Refused { .. }));
+        assert_eq!(is_refused, refused, "request {at}");
+    }
 }

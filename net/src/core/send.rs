@@ -312,8 +312,9 @@ impl Core {
         .put(body);
     }
 
-    pub(super) fn begin_to_leave(&mut self, now: Time, out: &mut Output) {
+    pub(super) fn begin_to_leave(&mut self, now: Time, handover: Duration, out: &mut Output) {
         self.announce.clear();
+        self.handover = handover;
         match self.phase {
             Phase::Live => {
                 for _ in 0..FLUSHES_BEFORE_GOODBYE {
@@ -340,7 +341,9 @@ impl Core {
             return;
         }
         let mut body = Vec::new();
-        wire::Leave { incarnation: self.incarnation.to_u64(), clocks: self.own.clocks() }.put(&mut body);
+        let handover_ms = u64::try_from(self.handover.as_millis()).unwrap_or(u64::MAX);
+        let (incarnation, clocks) = (self.incarnation.to_u64(), self.own.clocks());
+        wire::Leave { incarnation, clocks, handover_ms }.put(&mut body);
         self.send(Target::Group, &body, out);
         let next_at = now + FAREWELL_EVERY;
         self.phase = Phase::Leaving { farewells_left: farewells_left - 1, next_at };

@@ -3,7 +3,9 @@
 use super::Core;
 use super::encoded::{Attached, Part};
 use super::io::{Output, Phase, StreamAction, StreamId, Time};
+use super::relay::{Ready, Relay};
 use crate::wire::{Message, MessageBuffer, Wanted};
+use headcount::NodeId;
 use std::collections::VecDeque;
 use std::ops::Bound;
 use std::time::Duration;
@@ -24,10 +26,12 @@ pub(super) struct Serve {
     /// The request came.
     begun: bool,
     /// Lanes to send.
-    lanes: VecDeque<Wanted>,
+    pub(super) lanes: VecDeque<Wanted>,
     current: Option<Attached>,
     /// There is room for more, and it was not given yet.
-    wants_more: bool,
+    pub(super) wants_more: bool,
+    /// The lanes are another node's.
+    pub(super) relay: Option<Relay>,
     pub(super) deadline: Time,
 }
 
@@ -50,6 +54,7 @@ impl Core {
             lanes: VecDeque::new(),
             current: None,
             wants_more: false,
+            relay: None,
             deadline: now + STALL,
         };
         self.serves.insert(id, serve);
@@ -57,6 +62,7 @@ impl Core {
 
     pub(super) fn on_request(&mut self, now: Time, id: StreamId, bytes: &[u8], out: &mut Output) {
         let begun = self.serves.values().filter(|serve| serve.begun).count();
+        let relays = self.serves.values().filter(|serve| serve.relay.is_some()).count();
         let idle = self.serves.len() - begun;
         let Some(serve) = self.serves.get_mut(&id) else {
             return;
@@ -70,7 +76,9 @@ impl Core {
                 Err(_) => Err(()),
             }
         };
-        let Ok(Message::Request { cluster, target_node, target_incarnation, lanes, .. }) = request else {
+        let Ok(Message::Request { relayed, cluster, node, target_node, target_incarnation, lanes, .. }) =
+            request
+        else {
             self.stats.malformed += 1;
             self.end_serve(now, id, StreamAction::Abort, out);
             return;
@@ -81,20 +89,30 @@ impl Core {
             return;
         }
         let mine = self.incarnation.to_u64();
-        if target_node != self.node.0 || target_incarnation != mine || self.phase != Phase::Live {
+        let owner = (NodeId(target_node), target_incarnation);
+        let relay = if relayed { self.relay_for(now, NodeId(node), owner) } else { None };
+        let is_mine = target_node == self.node.0 && target_incarnation == mine;
+        let is_here = if relayed { relay.is_some() } else { is_mine };
+        if !is_here || self.phase != Phase::Live {
             self.reply(id, &Message::Refused { reason: REFUSED_OTHER_LIFE, incarnation: mine }, out);
             self.end_serve(now, id, StreamAction::Finish, out);
             return;
         }
-        if begun >= self.settings.limits.serves {
+        let serves_max = self.settings.limits.serves;
+        if begun >= serves_max || relayed && relays >= (serves_max / 2).max(1) {
             let ms = u32::try_from(RETRY_AFTER.as_millis()).unwrap_or(u32::MAX);
             self.reply(id, &Message::RetryAfter { ms }, out);
             self.end_serve(now, id, StreamAction::Finish, out);
             return;
         }
         let lanes_max = self.replica.lanes();
-        serve.lanes = lanes.into_iter().filter(|wanted| wanted.lane < lanes_max).collect();
-        serve.begun = true;
+        let lanes: VecDeque<Wanted> = match &relay {
+            Some(relay) => self.newer_lanes(relay, lanes).collect(),
+            None => lanes.into_iter().filter(|wanted| wanted.lane < lanes_max).collect(),
+        };
+        if let Some(serve) = self.serves.get_mut(&id) {
+            (serve.lanes, serve.relay, serve.begun) = (lanes, relay, true);
+        }
         self.on_room(now, id);
     }
 
@@ -113,6 +131,7 @@ impl Core {
     /// else has come is to have its turn.
     pub(super) fn drive_serves(&mut self, now: Time, out: &mut Output) {
         self.encodings.tick(now, self.settings.limits.chunk_bytes, self.settings.limits.portion_bytes);
+        self.end_waits(now);
         if self.bulk.ready_at() > now {
             return;
         }
@@ -128,7 +147,8 @@ impl Core {
     pub(super) fn serves_due_at(&self) -> Time {
         let wanted = self.serves.values().any(|serve| serve.wants_more);
         let bulk = if wanted { self.bulk.ready_at() } else { Time::MAX };
-        bulk.min(self.encodings.due_at())
+        let waits = self.serves.values().filter_map(|serve| serve.relay.as_ref()).map(Relay::due_at);
+        bulk.min(self.encodings.due_at()).min(waits.min().unwrap_or(Time::MAX))
     }
 
     /// Hands the driver the next portion of a stream.
@@ -142,6 +162,9 @@ impl Core {
         let mut bytes = Vec::new();
         let mut done = false;
         while bytes.len() < limits.portion_bytes && !done {
+            let Some(serve) = self.serves.get_mut(&id) else {
+                return;
+            };
             if let Some(Attached { number, is_ops, .. }) = serve.current {
                 if let Part::Bytes(part) = self.encodings.next(number, id, limits.chunk_bytes) {
                     bytes.extend_from_slice(&part);
@@ -149,9 +172,29 @@ impl Core {
                 }
                 self.encodings.detach(now, number, id);
                 serve.current = None;
-                let sent =
-                    if is_ops { &mut self.stats.catch_ups_sent } else { &mut self.stats.snapshot_lanes_sent };
+                let sent = match is_ops {
+                    _ if serve.relay.is_some() => &mut self.stats.relayed_lanes_sent,
+                    true => &mut self.stats.catch_ups_sent,
+                    false => &mut self.stats.snapshot_lanes_sent,
+                };
                 *sent += 1;
+                continue;
+            }
+            if let Some(relay) = serve.relay {
+                match self.next_relayed(now, id) {
+                    Ready::Lane(wanted) => {
+                        let current = self.attach_relayed(now, id, &relay, &wanted);
+                        if let Some(serve) = self.serves.get_mut(&id) {
+                            serve.current = current;
+                        }
+                    }
+                    Ready::Wait if bytes.is_empty() => return,
+                    Ready::Wait => break,
+                    Ready::Done => {
+                        let _fits = Message::Done.put(&mut bytes);
+                        done = true;
+                    }
+                }
                 continue;
             }
             let Some(wanted) = serve.lanes.pop_front() else {

@@ -6,7 +6,7 @@
 
 use super::Core;
 use super::gate::Admitted;
-use super::io::{Output, Phase, StreamAction, Target, Time};
+use super::io::{Output, Phase, StreamAction, StreamId, Target, Time};
 use super::receive::Sender;
 use crate::wire::{self, Frame};
 use headcount::{Incarnation, NodeId};
@@ -141,6 +141,13 @@ impl Core {
         if let Some(stream) = self.members.remove(&node).and_then(|member| member.transfer) {
             self.fetches.remove(&stream);
             out.streams.push((stream, StreamAction::Abort));
+        }
+        // What it relayed of another is half done, too.
+        let is_half_done = |id: &StreamId| self.fetches.get(id).is_none_or(|fetch| fetch.giver() == node);
+        let owners =
+            self.members.values().filter(|member| member.transfer.as_ref().is_some_and(is_half_done));
+        for owner in owners.map(|member| member.node).collect::<Vec<_>>() {
+            self.drop_member(owner, out);
         }
         let replica = &self.replica;
         // Again unwind safe: nothing of the node is looked at after this, whether it is gone or not.

@@ -2,14 +2,14 @@
 
 use super::Core;
 use super::io::{Output, StreamAction, StreamId, StreamInput, Time};
-use super::member::MemberState;
+use super::relay::{ASK_EVERY, RELAY_STALL};
 use crate::wire::{self, Message, MessageBuffer};
 use headcount::replica::{ApplyError, DeltaView, LaneCondition};
 use headcount::{Incarnation, NodeId};
 use std::time::Duration;
 
 /// A stream that brings nothing for so long is given up.
-const STALL: Duration = Duration::from_secs(5);
+pub(super) const STALL: Duration = Duration::from_secs(5);
 const RETRY_FIRST: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 const PUT_OFF: Duration = Duration::from_millis(10);
@@ -17,8 +17,11 @@ const PUT_OFF: Duration = Duration::from_millis(10);
 /// A snapshot stream under way.
 #[derive(Debug)]
 pub(super) struct Fetch {
+    /// Whose lanes they are.
     pub(super) node: NodeId,
     incarnation: Incarnation,
+    /// Through whom they come, in which session, if not from the owner.
+    pub(super) via: Option<(NodeId, u64)>,
     buffer: MessageBuffer,
     lanes: Vec<u16>,
     current: Option<Current>,
@@ -58,6 +61,27 @@ enum Next {
 }
 
 impl Fetch {
+    pub(super) fn new(
+        (node, incarnation): (NodeId, Incarnation),
+        via: Option<(NodeId, u64)>,
+        lanes: Vec<u16>,
+        now: Time,
+    ) -> Self {
+        let buffer = MessageBuffer::default();
+        let mut fetch = Self { node, incarnation, via, buffer, lanes, current: None, deadline: Time::ZERO };
+        fetch.note_bytes(now);
+        fetch
+    }
+
+    /// Who says what comes on it.
+    pub(super) fn giver(&self) -> NodeId {
+        self.via.map_or(self.node, |(via, _)| via)
+    }
+
+    fn note_bytes(&mut self, now: Time) {
+        self.deadline = now + if self.via.is_some() { RELAY_STALL } else { STALL };
+    }
+
     /// Whether a lane may begin to come.
     fn awaits(&self, lane: u16) -> bool {
         self.current.is_none() && self.lanes.contains(&lane)
@@ -124,11 +148,7 @@ impl Core {
         let due: Vec<NodeId> = self
             .members
             .values()
-            .filter(|member| {
-                member.transfer.is_none()
-                    && member.state != MemberState::Down
-                    && member.transfer_at.is_some_and(|at| now >= at)
-            })
+            .filter(|member| member.is_to_be_asked() && member.transfer_at.is_some_and(|at| now >= at))
             .map(|member| member.node)
             .collect();
         for node in due {
@@ -137,72 +157,60 @@ impl Core {
     }
 
     fn begin_fetch(&mut self, now: Time, node: NodeId, out: &mut Output) {
+        let is_full = self.fetches.len() >= self.settings.limits.fetches;
         let Some(member) = self.members.get_mut(&node) else {
             return;
         };
-        if self.fetches.len() >= self.settings.limits.fetches || member.tcp_port == 0 {
+        if is_full || member.tcp_port == 0 {
             member.transfer_at = Some(now + PUT_OFF);
             return;
         }
         member.transfer_at = None;
-        let mut lanes = Vec::new();
+        let mut needed = Vec::new();
         for (number, lane) in (0..).zip(&mut member.lanes) {
-            if lane.needs_snapshot {
-                lane.needs_snapshot = false;
+            if std::mem::take(&mut lane.needs_snapshot) {
                 lane.in_transfer = true;
-                let held = self.replica.remote_lane(node, number);
-                let reached = held.map_or(0, |held| held.reached);
-                let diverged = held.is_some_and(|held| held.condition == LaneCondition::Diverged);
-                let mut base = held.filter(|_| !diverged).map_or(0, |held| held.summary.clock);
-                if planted!(NoBaseCheck) {
-                    base = lane.target;
-                }
-                lanes.push((
-                    lane.target.saturating_sub(base),
-                    wire::Wanted { lane: number, base, reached, diverged },
-                ));
+                needed.push((number, lane.target));
             }
+        }
+        if needed.is_empty() {
+            return;
+        }
+        let life = member.incarnation;
+        // An address of one link alone (fe80::/10) needs the rest of it as well.
+        let mut to = member.addr;
+        to.set_port(member.tcp_port);
+        let mut lanes = Vec::new();
+        for (number, target) in needed {
+            let mut wanted = self.wanted(node, number);
+            if planted!(NoBaseCheck) {
+                wanted.base = target;
+            }
+            lanes.push((target.saturating_sub(wanted.base), wanted));
         }
         // What lacks little is there first.
         lanes.sort_by_key(|&(missing, wanted)| (missing, wanted.lane));
         let lanes: Vec<wire::Wanted> = lanes.into_iter().map(|(_, wanted)| wanted).collect();
-        if lanes.is_empty() {
-            return;
+        let asked = lanes.iter().map(|wanted| wanted.lane).collect();
+        let first = self.request((node, life), lanes, false);
+        let id = self.next_stream_id();
+        if let Some(member) = self.members.get_mut(&node) {
+            member.transfer = Some(id);
         }
-        self.next_stream += 2;
-        let id = StreamId(self.next_stream);
-        member.transfer = Some(id);
-        let mut first = Vec::new();
-        let request = Message::Request {
-            version: wire::WIRE_VERSION,
-            cluster: self.settings.cluster,
-            node: self.node.0,
-            target_node: node.0,
-            target_incarnation: member.incarnation.to_u64(),
-            lanes: lanes.clone(),
-        };
-        // At most 256 lanes: far below the limit of a message.
-        let _fits = request.put(&mut first);
-        let fetch = Fetch {
-            node,
-            incarnation: member.incarnation,
-            buffer: MessageBuffer::default(),
-            lanes: lanes.into_iter().map(|wanted| wanted.lane).collect(),
-            current: None,
-            deadline: now + STALL,
-        };
-        self.fetches.insert(id, fetch);
-        // An address of one link alone (fe80::/10) needs the rest of it as well.
-        let mut to = member.addr;
-        to.set_port(member.tcp_port);
+        self.fetches.insert(id, Fetch::new((node, life), None, asked, now));
         out.streams.push((id, StreamAction::Connect { to, first }));
+    }
+
+    pub(super) fn next_stream_id(&mut self) -> StreamId {
+        self.next_stream += 2;
+        StreamId(self.next_stream)
     }
 
     fn on_fetched(&mut self, now: Time, id: StreamId, bytes: &[u8], out: &mut Output) {
         let Some(mut fetch) = self.fetches.remove(&id) else {
             return;
         };
-        fetch.deadline = now + STALL;
+        fetch.note_bytes(now);
         let mut buffer = std::mem::take(&mut fetch.buffer);
         let mut next = if buffer.push(bytes) { Next::Continue } else { Next::Failed };
         while matches!(next, Next::Continue) {
@@ -234,10 +242,24 @@ impl Core {
             Message::LaneBegin { lane, .. } | Message::OpsBegin { lane, .. } if !fetch.awaits(lane) => {
                 Next::Failed
             }
+            Message::LaneBegin { lane, as_of, .. }
+                if fetch.via.is_some() && !self.takes_relayed(fetch, lane, as_of) =>
+            {
+                self.stats.relayed_lanes_refused += 1;
+                fetch.current = Some(Current { lane, kind: Kind::Snapshot, wanted: false });
+                Next::Continue
+            }
             Message::LaneBegin { lane, base, as_of, .. } => {
                 let begun = self.replica.snapshot_begin(node, life, lane, base, as_of);
+                if begun.is_ok()
+                    && let Some(member) = self.members.get_mut(&node)
+                {
+                    member.lanes[usize::from(lane)].in_transfer = true;
+                }
                 fetch.begin(lane, Kind::Snapshot, begun)
             }
+            // Only the owner has the operations.
+            Message::OpsBegin { .. } if fetch.via.is_some() => Next::Failed,
             Message::OpsBegin { lane, lo, as_of } => {
                 let begun = self.replica.catch_up_begin(node, life, lane, lo, as_of);
                 fetch.begin(lane, Kind::CatchUp, begun)
@@ -255,14 +277,18 @@ impl Core {
             }),
             Message::LaneEnd { lane, count, digest, .. } => match fetch.current.take() {
                 Some(Current { lane: current, kind, wanted }) if current == lane => {
-                    if wanted && self.replica.snapshot_end(node, life, lane, count, digest).is_err() {
+                    let ended = || self.replica.snapshot_end(node, life, lane, count, digest);
+                    if wanted && ended().is_err() {
+                        self.stats.relayed_lanes_refused += u64::from(fetch.via.is_some());
                         return Next::Failed;
                     }
                     match kind {
+                        _ if fetch.via.is_some() => self.stats.relayed_lanes_taken += u64::from(wanted),
                         Kind::Snapshot => self.stats.snapshot_lanes_taken += 1,
                         Kind::CatchUp => self.stats.catch_ups_taken += 1,
                     }
-                    if !self.lane_arrived(now, node, lane) {
+                    let is_of_use = wanted || fetch.via.is_none();
+                    if is_of_use && !self.lane_arrived(now, node, lane, fetch.via.is_some()) {
                         return Next::Failed;
                     }
                     fetch.lanes.retain(|&other| other != lane);
@@ -278,8 +304,9 @@ impl Core {
         }
     }
 
-    /// A lane is through: its live deltas go on from there. False if it was of no use, and is needed still.
-    fn lane_arrived(&mut self, now: Time, node: NodeId, number: u16) -> bool {
+    /// A lane is through: its live deltas go on from there. False if it was of no use, and is needed still. What was `relayed` may be
+    /// older than what the owner said last.
+    fn lane_arrived(&mut self, now: Time, node: NodeId, number: u16, relayed: bool) -> bool {
         self.version += 1;
         let held = self.replica.remote_lane(node, number);
         let held = held.filter(|held| held.condition == LaneCondition::Clean);
@@ -288,7 +315,13 @@ impl Core {
         };
         let lane = &mut member.lanes[usize::from(number)];
         lane.in_transfer = false;
-        lane.confirmed = true;
+        if relayed {
+            lane.primed = true;
+            lane.needs_snapshot = false;
+            lane.relayed = Some((held.summary.clock, None));
+        } else {
+            lane.confirmed = true;
+        }
         lane.naks = 0;
         lane.clock = held.summary.clock;
         lane.target = lane.target.max(lane.clock);
@@ -297,7 +330,7 @@ impl Core {
     }
 
     /// Ends a stream; lanes that it left out are asked for again, not before `wait`.
-    fn end_fetch(&mut self, now: Time, id: StreamId, wait: Option<Duration>, out: &mut Output) {
+    pub(super) fn end_fetch(&mut self, now: Time, id: StreamId, wait: Option<Duration>, out: &mut Output) {
         let Some(fetch) = self.fetches.remove(&id) else {
             return;
         };
@@ -307,11 +340,15 @@ impl Core {
             return;
         };
         member.transfer = None;
-        if wait.is_none() {
+        if wait.is_none() && fetch.via.is_none() {
             member.transfer_failures = 0;
         }
         let at = now + wait.unwrap_or(Duration::ZERO);
         for lane in fetch.lanes {
+            // Others that a relay was asked for are as they were.
+            if fetch.via.is_some() && !member.lanes[usize::from(lane)].in_transfer {
+                continue;
+            }
             self.replica.snapshot_abort(fetch.node, lane);
             member.lanes[usize::from(lane)].in_transfer = false;
             member.want_snapshot(lane, at);
@@ -328,12 +365,20 @@ impl Core {
             return;
         };
         self.stats.snapshots_failed += 1;
+        if fetch.via.is_some() {
+            self.end_fetch(now, id, Some(ASK_EVERY), out);
+            return;
+        }
         let failures = self.members.get_mut(&fetch.node).map_or(0, |member| {
             member.transfer_failures = member.transfer_failures.saturating_add(1);
             member.transfer_failures
         });
+        let node = fetch.node;
         let wait = RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_MAX);
         let wait = wait + self.rng.time_below(wait / 4);
         self.end_fetch(now, id, Some(wait), out);
+        if let Some(member) = self.members.get_mut(&node) {
+            member.consider_relay(now);
+        }
     }
 }

@@ -3,6 +3,7 @@
 //! Each turn reads what is there (bounded, so that nothing starves), tells the core the time, and does what the core says.
 //! Datagrams are read before the time is told, so that a node that stood still hears first and judges then.
 
+mod epoch;
 mod lane;
 mod resolve;
 mod stream;
@@ -11,6 +12,7 @@ mod system;
 mod tests;
 mod udp;
 
+pub(crate) use epoch::EpochFile;
 pub(crate) use system::loopback_index;
 pub(crate) use udp::Sockets;
 
@@ -63,6 +65,7 @@ pub(crate) struct Driver {
     batch: Batch,
     buffer: Vec<u8>,
     resolver: Option<Resolver>,
+    epoch_file: Option<EpochFile>,
     literal_peers: Vec<SocketAddr>,
     /// What each socket has dropped, as it was last seen.
     drops: [u32; 2],
@@ -77,6 +80,7 @@ impl Driver {
         shared: Arc<Shared>,
         started: Instant,
         peers: PeerNames,
+        epoch_file: Option<EpochFile>,
     ) -> io::Result<Self> {
         let registry = poll.registry();
         if let Some(group) = &mut sockets.group {
@@ -104,6 +108,7 @@ impl Driver {
             batch: Batch::new(),
             buffer: vec![0; READ_BUFFER],
             resolver,
+            epoch_file,
             literal_peers: peers.addrs,
             drops: [0; 2],
             published: (u64::MAX, Time::ZERO),
@@ -137,8 +142,8 @@ impl Driver {
                 // Who asked may have given up waiting.
                 let _ = reply.send(self.core.change_keys(&step));
             }
-            if self.shared.wants_to_leave() {
-                self.handle(Input::Leave);
+            if let Some(handover) = self.shared.wants_to_leave() {
+                self.handle(Input::Leave { handover });
             }
             for (id, until) in self.shared.take_barriers() {
                 self.handle(Input::Barrier { id, until });
@@ -184,12 +189,25 @@ impl Driver {
     fn handle(&mut self, input: Input<'_>) {
         let now = self.started.elapsed();
         self.core.handle(now, input, &mut self.output);
+        self.keep_epoch();
         // At once, so that whoever sees the entries of a new life finds its member, too.
         if self.published.0 != self.core.version() {
             self.published.0 = self.core.version();
             self.shared.publish(&self.core);
         }
         self.perform();
+    }
+
+    /// Writes down the epoch of a life that begins, before anybody hears of it. Without that the node does not go on.
+    fn keep_epoch(&mut self) {
+        let (Some(epoch), Some(file)) = (self.output.epoch.take(), &self.epoch_file) else {
+            return;
+        };
+        if let Err(error) = file.keep(epoch) {
+            let (path, why) = (file.path().to_owned(), error.to_string());
+            self.output = Output::default();
+            self.core.stop(StopReason::EpochNotKept { path, why });
+        }
     }
 
     /// Lets the core know where it may find peers: the addresses given, and what names resolve to now.

@@ -60,6 +60,10 @@ impl World {
                 continue;
             }
             let of = format!("n{} was told that n{} has its writes", writer.host, reader.host);
+            if reader.core.peer(writer.node).is_some_and(|back| back.incarnation > writer.life) {
+                // It has met another under that name since it answered.
+                continue;
+            }
             let Some(back) = reader.core.peer(writer.node).filter(|back| back.incarnation == writer.life)
             else {
                 return breach("11", format!("{of}, which does not know it"));

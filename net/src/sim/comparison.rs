@@ -110,16 +110,16 @@ impl Process {
         for peer in self.core.peers() {
             let state = match peer.state {
                 _ if peer.hidden => NodeState::Down,
+                _ if peer.leaving => NodeState::Suspect,
                 MemberState::Up => NodeState::Up,
-                MemberState::UpIndirect | MemberState::Suspect => NodeState::Suspect,
+                MemberState::UpIndirect | MemberState::Suspect | MemberState::Leaving => NodeState::Suspect,
                 MemberState::Down => NodeState::Down,
             };
             if self.replica.state_of(peer.node) != Some(state) {
                 return breach("6", format!("n{} shows another state of {peer:?}", self.host));
             }
-            if !peer.hidden {
-                up.push((peer.node, peer.incarnation));
-            }
+            let shown = if peer.hidden { peer.before } else { Some(peer.incarnation) };
+            up.extend(shown.map(|life| (peer.node, life)));
         }
         if !up.iter().eq(self.view.nodes_up()) {
             return breach("6", format!("n{} saw {:?} up, has {up:?}", self.host, self.view.nodes_up()));

@@ -46,6 +46,7 @@ impl Crowd {
             seed: 1,
             security: Security::clear(1),
             mode: Mode::Multicast,
+            epoch: 0,
             datagram_max: wire::DATAGRAM_MAX,
         };
         let core = Core::new(settings, &Tracker::new(), Time::ZERO);

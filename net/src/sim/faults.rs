@@ -41,9 +41,13 @@ impl World {
         }
         let host = self.some_host();
         match self.rng.below(100) {
-            0..15 => {
+            0..11 => {
                 let (to, spell) = (self.some_host(), self.spell());
                 self.block_one_way(host, to, spell);
+            }
+            11..15 => {
+                let (other, spell) = (self.some_host(), self.spell());
+                self.part(host, other, spell);
             }
             15..25 => {
                 let (split, spell) = (1 + self.rng.below((1 << self.hosts.len()) - 1), self.spell());
@@ -87,7 +91,12 @@ impl World {
             }
             60..68 => {
                 self.faults.leaves += 1;
-                self.leave(host)?;
+                let mut handover = Duration::ZERO;
+                if self.rng.below(2) == 0 {
+                    self.faults.handovers += 1;
+                    handover = MS(100 + self.rng.below(5_000));
+                }
+                self.leave(host, handover)?;
                 let after = MS(100 + self.rng.below(4_000));
                 self.plan(after, Event::Start(host));
             }
@@ -139,6 +148,15 @@ impl World {
         self.say(from, format!("is not heard by n{to} for {spell:?}"));
         let until = self.now + spell;
         self.network.block(from, to, until);
+    }
+
+    /// Two hosts do not hear each other; the others hear both.
+    pub(crate) fn part(&mut self, a: usize, b: usize, spell: Duration) {
+        self.faults.parted += 1;
+        self.say(a, format!("and n{b} do not hear each other for {spell:?}"));
+        let until = self.now + spell;
+        self.network.block(a, b, until);
+        self.network.block(b, a, until);
     }
 
     /// Multicasts do not reach a host for a while.

@@ -244,7 +244,7 @@ impl World {
             }
             for peer in a.core.peers() {
                 let alive = live.iter().any(|b| b.node == peer.node && b.life == peer.incarnation);
-                if !alive && peer.state != MemberState::Down {
+                if !alive && (peer.state != MemberState::Down || peer.leaving) {
                     return Some(format!("n{} has {peer:?}, which is no more", a.host));
                 }
             }
@@ -366,7 +366,10 @@ impl Process {
     fn take_events(&mut self, oracle: &Oracle) -> Result<(), Breach> {
         let core = &self.core;
         let is_gone = |node: NodeId, life: Incarnation| {
-            core.peer(node).is_none_or(|peer| peer.incarnation != life || peer.hidden)
+            core.peer(node).is_none_or(|peer| match peer.incarnation == life {
+                true => peer.hidden,
+                false => peer.before != Some(life),
+            })
         };
         while let Ok(event) = self.subscription.try_recv() {
             if let EventKind::Join(entry) | EventKind::Leave(entry) | EventKind::Update { new: entry, .. } =
@@ -408,7 +411,13 @@ impl Process {
                 return breach("5", format!("{peer:?} after life {highest}"));
             }
             *highest = peer.incarnation;
-            if self.goodbyes.get(&node).is_some_and(|&left| peer.incarnation <= left) {
+            if let Some(before) = peer.before
+                && (!peer.hidden || before >= peer.incarnation)
+            {
+                return breach("5", format!("{peer:?} follows a life that is not before it"));
+            }
+            let has_left = self.goodbyes.get(&node).is_some_and(|&left| peer.incarnation <= left);
+            if has_left && !peer.leaving {
                 return breach("5", format!("{peer:?} is back after its goodbye"));
             }
             let heard = self.heard.get(&node).filter(|heard| takes_part && heard.session == peer.session);
@@ -416,6 +425,9 @@ impl Process {
                 continue;
             };
             let down = peer.state == MemberState::Down;
+            if peer.leaving {
+                continue;
+            }
             if down && silence < self.timing.down_after {
                 return breach("10", format!("{peer:?} was heard {silence:?} ago"));
             }

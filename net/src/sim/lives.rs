@@ -18,8 +18,8 @@ impl World {
         }
         let id = self.oracle.begin(self.hosts[host].build.shards);
         let seed = self.rng.next();
-        let (build, keys) = (&self.hosts[host].build, self.sealing.keys());
-        let process = Process::start(build, host, id, CLUSTER, keys, seed, self.now);
+        let (at, keys) = (&self.hosts[host], self.sealing.keys());
+        let process = Process::start(&at.build, (host, at.epoch), id, (CLUSTER, keys), seed, self.now);
         self.homes.push(host);
         self.hosts[host].process = Some(process);
         if self.hosts[host].build.is_twin {
@@ -31,6 +31,18 @@ impl World {
             return self.handle(id, Input::Peers(&seeds));
         }
         self.plan_turn(id);
+        Ok(())
+    }
+
+    /// A host that keeps epochs is told of one. Each is above those before.
+    pub(crate) fn keep_epoch(&mut self, host: usize, epoch: u32) -> Result<(), Breach> {
+        let at = &mut self.hosts[host];
+        if at.build.keeps_epoch {
+            if epoch <= at.epoch {
+                return Err(Breach::new("5", format!("n{host} lives in epoch {epoch} after {}", at.epoch)));
+            }
+            at.epoch = epoch;
+        }
         Ok(())
     }
 
@@ -95,14 +107,14 @@ impl World {
     }
 
     /// The process of a host is asked to leave.
-    pub(crate) fn leave(&mut self, host: usize) -> Result<(), Breach> {
+    pub(crate) fn leave(&mut self, host: usize, handover: Duration) -> Result<(), Breach> {
         let at = &self.hosts[host];
         let Some(process) = at.process.as_ref().filter(|_| at.paused_until.is_none()) else {
             return Ok(());
         };
         let id = process.id;
-        self.say(host, "leaves".into());
-        self.handle(id, Input::Leave)
+        self.say(host, format!("leaves, and its entries are to stay for {handover:?}"));
+        self.handle(id, Input::Leave { handover })
     }
 
     pub(crate) fn end_if_over(&mut self, id: ProcessId) -> Result<(), Breach> {

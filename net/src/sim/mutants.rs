@@ -2,9 +2,6 @@
 //!
 //! Each is a branch at the place of the rule, in this crate or in the engine, that exists in a build with the simulator only and
 //! is taken on a thread only while that thread hunts for that mutant.
-//!
-//! One that PROTOCOL.md names is not here: relaying a lane without comparing clocks. Nothing relays lanes yet, and an owner's own
-//! snapshots cannot come as of an older clock than what they meet, so there is no branch that could be left out.
 
 use super::{Violation, run};
 use headcount::planted::{Bug, plant};
@@ -62,6 +59,8 @@ mutants! {
     DeltaDuringSnapshot, "deltas applied during a snapshot", DeltaDuringSnapshot;
     /// A snapshot is asked for, and taken, from a clock that is not held.
     NoBaseCheck, "no base check", NoBaseCheck;
+    /// A lane is relayed, and taken, as of whatever clock.
+    RelayWithoutAsOf, "relay without as-of compare", RelayWithoutAsOf;
     /// Digests are compared whatever the lane's clock and condition.
     DigestWhileUnclean, "digest compared while unclean";
     /// A snapshot that breaks off moves the clock as a whole one does.
@@ -93,7 +92,7 @@ mutants! {
 }
 
 /// How many of [`Mutant::ALL`], from its beginning, PROTOCOL.md names.
-const NAMED: usize = 8;
+const NAMED: usize = 9;
 
 impl Mutant {
     /// Whether PROTOCOL.md demands that this one is killed.

@@ -29,6 +29,8 @@ pub(crate) struct Build {
     pub(crate) seeds: Vec<usize>,
     /// A turn comes up to so much after the time that the core asked for.
     pub(crate) lag_max: Duration,
+    /// It keeps its epoch from one life to the next.
+    pub(crate) keeps_epoch: bool,
     /// It has the name of another and starts only to be in its way.
     pub(crate) is_twin: bool,
 }
@@ -48,6 +50,7 @@ impl Build {
             mode: Mode::Multicast,
             seeds: Vec::new(),
             lag_max: LAG_MAX,
+            keeps_epoch: false,
             is_twin: false,
         }
     }
@@ -124,10 +127,9 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(
         build: &Build,
-        host: usize,
+        (host, epoch): (usize, u32),
         id: ProcessId,
-        cluster: u32,
-        keys: Option<Keys>,
+        (cluster, keys): (u32, Option<Keys>),
         seed: u64,
         started: Time,
     ) -> Self {
@@ -153,6 +155,7 @@ impl Process {
             seed,
             security: Security { cluster: sealing::NAME.to_owned(), keys, ..Security::clear(seed) },
             mode: build.mode,
+            epoch,
             datagram_max: crate::wire::DATAGRAM_MAX,
         };
         let core = Core::new(settings, &tracker, Duration::ZERO);

@@ -29,6 +29,8 @@ faults! {
     regressed,
     /// Processes that left gracefully.
     leaves,
+    /// Of these, ones whose entries were to stay listed for a while.
+    handovers,
     /// Processes stopped for a while.
     pauses,
     /// Processes started under the name of another that lived.
@@ -41,6 +43,8 @@ faults! {
     splits,
     /// Links that passed one way only.
     one_way,
+    /// Links that passed nothing, while the others passed everything.
+    parted,
     /// Times that a receive buffer was full.
     bursts,
     /// Times that a send buffer was full.

@@ -105,6 +105,7 @@ fn random_world(seed: u64) -> World {
             build.timing.down_limit = MS(pick(&mut rng, &[2_000, 3_000, 6_000]));
             build.timing.forget_after = build.timing.forget_after.max(build.timing.down_limit);
             build.sessions = pick(&mut rng, &[1, 3, 6]);
+            build.keeps_epoch = rng.below(4) == 0;
             if rng.below(4) == 0 {
                 build.lag_max = pick(&mut rng, &[MS(2), MS(15), MS(45)]);
             }

@@ -87,6 +87,8 @@ pub(crate) struct Host {
     pub(crate) paused_until: Option<Time>,
     pub(crate) paused_since: Time,
     pub(crate) backlog: VecDeque<Event>,
+    /// The epoch that it has kept, if it keeps them.
+    pub(crate) epoch: u32,
     /// It is planned to start again.
     pub(crate) starting: bool,
 }
@@ -130,6 +132,7 @@ impl World {
                 paused_until: None,
                 paused_since: Time::ZERO,
                 backlog: VecDeque::new(),
+                epoch: 0,
                 starting: false,
             })
             .collect();
@@ -283,9 +286,13 @@ impl World {
         let Some(process) = self.process_mut(id) else {
             return Ok(());
         };
-        let everywhere = matches!(input, Input::Stream(..) | Input::Leave);
+        let everywhere = matches!(input, Input::Stream(..) | Input::Leave { .. });
         let mut output = Output::default();
         process.core.handle(now - process.started, input, &mut output);
+        if let Some(epoch) = output.epoch {
+            let host = process.host;
+            self.keep_epoch(host, epoch)?;
+        }
         for (target, bytes) in output.datagrams {
             self.send(id, target, bytes.into())?;
         }

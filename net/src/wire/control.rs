@@ -73,6 +73,8 @@ pub(crate) struct SnapshotOffer {
 pub(crate) struct Leave {
     pub(crate) incarnation: u64,
     pub(crate) clocks: Vec<(u16, u64)>,
+    /// For how long its entries are to stay listed, in milliseconds.
+    pub(crate) handover_ms: u64,
 }
 
 /// Tells a node that its incarnation is below one that the group knows.
@@ -243,12 +245,14 @@ impl Leave {
         put_frame(out, LEAVE, |out| {
             out.extend_from_slice(&self.incarnation.to_le_bytes());
             put_list(out, &self.clocks, put_clock);
+            put_varint(out, self.handover_ms);
         });
     }
 
     pub(super) fn decode(body: &[u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
-        let frame = Self { incarnation: reader.u64()?, clocks: clocks(&mut reader)? };
+        let (incarnation, clocks) = (reader.u64()?, clocks(&mut reader)?);
+        let frame = Self { incarnation, clocks, handover_ms: reader.varint()? };
         reader.finish()?;
         Ok(frame)
     }
@@ -337,8 +341,9 @@ pub(super) mod tests {
                     Frame::SnapshotOffer(SnapshotOffer { target_node, target_session, lanes })
                 }
             ),
-            (any::<u64>(), clocks_strategy())
-                .prop_map(|(incarnation, clocks)| Frame::Leave(Leave { incarnation, clocks })),
+            (any::<(u64, u64)>(), clocks_strategy()).prop_map(|((incarnation, handover_ms), clocks)| {
+                Frame::Leave(Leave { incarnation, clocks, handover_ms })
+            }),
             any::<(u32, u64)>()
                 .prop_map(|(target_node, highest)| Frame::IncReject(IncReject { target_node, highest })),
             any::<(u64, [u8; 16])>().prop_map(|(target_session, cookie)| {

@@ -40,7 +40,7 @@
 //! | 3 | Delta | lane `v`, lo `v`, operations up to the frame's end |
 //! | 4 | Nak | target node `u32`, target session `u64`, ranges `[lane v, lo v, hi − lo v ≥ 1]` |
 //! | 5 | SnapshotOffer | target node `u32`, target session `u64`, lanes `[lane v]` |
-//! | 6 | Leave | incarnation `u64`, clocks `[lane v, clock v]` |
+//! | 6 | Leave | incarnation `u64`, clocks `[lane v, clock v]`, handover in milliseconds `v` |
 //! | 7 | IncReject | target node `u32`, highest `u64` |
 //! | 8 | Challenge | target session `u64`, cookie 16 B |
 //! | 9 | Proof | cookie 16 B |
@@ -79,6 +79,7 @@
 //! | 8 | OpsBegin | lane `v`, lo `v`, as of `v` |
 //! | 9 | Ops | lane `v`, lo `v`, operations as in a Delta up to the message's end |
 //! | 10 | Dots | lane `v`, lo `v`, hi − lo `v` ≥ 1, pairs `v`, dead k `u8` ≤ 48, live k `u8` ≤ 48, bits up to the message's end |
+//! | 12 | RelayRequest | as Request, to a third node: target node and incarnation name the owner of the lanes |
 //!
 //! An item of a chunk is `v` previous dot − dot (≥ 1; the first is counted from hi + 1), then `v` age `<< 2
 //! |` kind:

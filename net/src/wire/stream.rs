@@ -25,6 +25,7 @@ const REFUSED: u8 = 7;
 const OPS_BEGIN: u8 = 8;
 pub(super) const OPS: u8 = 9;
 pub(super) const DOTS: u8 = 10;
+const RELAY_REQUEST: u8 = 12;
 
 /// What an asker holds of a lane that it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub(crate) enum Message<'a> {
     Request {
         /// Always [`WIRE_VERSION`] when decoded: the layout of another version is not known here.
         version: u8,
+        /// It goes to a third node: the lanes are wanted as that one holds them.
+        relayed: bool,
         cluster: u32,
         node: u32,
         target_node: u32,
@@ -93,8 +96,8 @@ impl<'a> Message<'a> {
 
     fn put_content(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Request { version, cluster, node, target_node, target_incarnation, lanes } => {
-                out.push(REQUEST);
+            Self::Request { version, relayed, cluster, node, target_node, target_incarnation, lanes } => {
+                out.push(if *relayed { RELAY_REQUEST } else { REQUEST });
                 out.extend_from_slice(&MAGIC);
                 out.push(*version);
                 out.extend_from_slice(&cluster.to_le_bytes());
@@ -156,7 +159,7 @@ impl<'a> Message<'a> {
     pub(crate) fn decode(kind: u8, body: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
         let message = match kind {
-            REQUEST => {
+            REQUEST | RELAY_REQUEST => {
                 if reader.array()? != MAGIC {
                     return Err(WireError::Magic);
                 }
@@ -166,6 +169,7 @@ impl<'a> Message<'a> {
                 }
                 Self::Request {
                     version,
+                    relayed: kind == RELAY_REQUEST,
                     cluster: reader.u32()?,
                     node: reader.u32()?,
                     target_node: reader.u32()?,
@@ -222,9 +226,10 @@ pub(super) mod tests {
         let lane = || 0_u16..256;
         let wanted = (lane(), 0..1_u64 << 48, 0..1_u64 << 48, any::<bool>())
             .prop_map(|(lane, base, more, diverged)| Wanted { lane, base, reached: base + more, diverged });
-        let request = (any::<(u32, u32, u32, u64)>(), vec(wanted, 0..80)).prop_map(
-            |((cluster, node, target_node, target_incarnation), lanes)| Message::Request {
+        let request = (any::<(bool, u32, u32, u32, u64)>(), vec(wanted, 0..80)).prop_map(
+            |((relayed, cluster, node, target_node, target_incarnation), lanes)| Message::Request {
                 version: WIRE_VERSION,
+                relayed,
                 cluster,
                 node,
                 target_node,
@@ -271,6 +276,7 @@ pub(super) mod tests {
         assert_eq!(encoded(&REFUSAL), [10, 0, 0, 0, REFUSED, 3, 2, 1, 0, 0, 0, 0, 0, 0]);
         let request = Message::Request {
             version: 1,
+            relayed: false,
             cluster: 2,
             node: 3,
             target_node: 4,
@@ -283,13 +289,37 @@ pub(super) mod tests {
             &[1, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1, 6, 0xAC, 0x02, 3],
         ];
         assert_eq!(encoded(&request), expected.concat());
+        let Message::Request { version, cluster, node, target_node, target_incarnation, lanes, .. } = request
+        else {
+            panic!("it is a request");
+        };
+        let relayed = Message::Request {
+            version,
+            relayed: true,
+            cluster,
+            node,
+            target_node,
+            target_incarnation,
+            lanes,
+        };
+        let mut expected = expected.concat();
+        expected[4] = RELAY_REQUEST;
+        assert_eq!(encoded(&relayed), expected);
     }
 
     #[test]
     fn foreign_and_malformed_messages_are_refused() {
         let lanes = vec![Wanted { lane: 255, base: 9, reached: 9, diverged: false }];
         let (cluster, node, target_node, target_incarnation) = (1, 2, 3, 4);
-        let request = Message::Request { version: 1, cluster, node, target_node, target_incarnation, lanes };
+        let request = Message::Request {
+            version: 1,
+            relayed: false,
+            cluster,
+            node,
+            target_node,
+            target_incarnation,
+            lanes,
+        };
         let good = encoded(&request);
         let broken = |at: usize, byte| {
             let mut bytes = good.clone();
@@ -311,7 +341,15 @@ pub(super) mod tests {
         let mut out = vec![7];
         let lanes = vec![Wanted { lane: 1, base: 1, reached: 1, diverged: false }; MESSAGE_MAX / 2];
         let (cluster, node, target_node, target_incarnation) = (1, 2, 3, 4);
-        let message = Message::Request { version: 1, cluster, node, target_node, target_incarnation, lanes };
+        let message = Message::Request {
+            version: 1,
+            relayed: false,
+            cluster,
+            node,
+            target_node,
+            target_incarnation,
+            lanes,
+        };
         assert_eq!(message.put(&mut out), Err(WireError::TooLong));
         assert_eq!(out, [7]);
     }
@@ -325,7 +363,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn random_bytes_never_panic(kind in 0_u8..12, bytes in vec(any::<u8>(), 0..200)) {
+        fn random_bytes_never_panic(kind in 0_u8..14, bytes in vec(any::<u8>(), 0..200)) {
             if let Ok(message) = Message::decode(kind, &bytes) {
                 let again = encoded(&message);
                 let is_same = decoded(&again).is_ok_and(|again| again == message);

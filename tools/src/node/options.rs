@@ -48,6 +48,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH")]
     pub(crate) key_file: Option<PathBuf>,
 
+    /// A file that keeps the number of this node's lives, made if it is not there; each node needs its own
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+
     /// Allow an interface other than lo without a key
     #[arg(long)]
     pub(crate) insecure: bool,
@@ -114,6 +118,9 @@ pub(crate) fn join(args: &Args, tracker: &Tracker) -> Result<Cluster, Error> {
     if let Some(keys) = keys(args)? {
         config = config.keys(keys);
     }
+    if let Some(path) = &args.state {
+        config = config.epoch_file(path);
+    }
     config.join(tracker).map_err(|error| refused(args, error))
 }
 
@@ -163,6 +170,10 @@ fn refused(args: &Args, error: JoinError) -> Error {
         JoinError::Config(NetConfigError::Group { group, why }) => Error::option("--group", group, why),
         JoinError::Config(NetConfigError::Peer { peer, why }) => Error::option("--peer", peer, why),
         JoinError::Config(NetConfigError::Bind { addr, why }) => Error::option("--bind", addr, why),
+        JoinError::EpochFile { path, why } => Error::option("--state", path.display(), why),
+        JoinError::Stopped(StopReason::EpochNotKept { path, why }) => {
+            Error::option("--state", path.display(), format!("the epoch could not be written: {why}"))
+        }
         JoinError::Stopped(StopReason::DuplicateNode { .. }) => {
             Error::option("--name", &args.name, error.to_string())
         }

@@ -59,7 +59,7 @@ fn a_node_that_left_is_let_in_again_though_it_heard_nothing_of_its_past() {
     let mut jumps = 0;
     for seed in 0..20 {
         let mut stage = stage(seed, &[1, 1]);
-        stage.go(|world| world.leave(0));
+        stage.go(|world| world.leave(0, MS(0)));
         stage.run(MS(300));
         stage.world.split(&[0], MS(1_000));
         stage.start(0);
@@ -117,7 +117,7 @@ fn a_goodbye_is_not_undone_by_what_it_overtook() {
         stage.run(MS(20));
         stage.operate(0, 10);
         let (node, life) = (stage.at(0).node, stage.at(0).life);
-        stage.go(|world| world.leave(0));
+        stage.go(|world| world.leave(0, MS(0)));
         stage.run(MS(800));
         for host in 1..3 {
             // Who has not had the new life's proof before its goodbye goes on with the old one, until that is down.
@@ -221,7 +221,7 @@ fn a_goodbye_leaves_no_node_spinning() {
     });
     stage.start(0);
     stage.run(MS(310));
-    stage.go(|world| world.leave(0));
+    stage.go(|world| world.leave(0, MS(0)));
     stage.run(MS(200));
     assert!(stage.world.hosts[0].process.is_none());
 }

@@ -385,7 +385,7 @@ fn a_barrier_ends_with_the_membership() {
     stage.world.pause(1, MS(1_000));
     stage.go(|world| world.begin_barrier(0, MS(3_000)));
     assert_eq!(stage.at(0).barriers.len(), 1);
-    stage.go(|world| world.leave(0));
+    stage.go(|world| world.leave(0, MS(0)));
     assert!(stage.at(0).barriers.is_empty(), "somebody waits for ever");
     assert_eq!((stage.at(0).barriers_reached, stage.at(0).barriers_missed.len()), (0, 0));
 }

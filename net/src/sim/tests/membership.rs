@@ -77,7 +77,7 @@ fn r7_a_node_that_leaves_is_gone_at_once() {
     let node = stage.at(0).node;
     // What it does last is still told, and leaves with it.
     stage.track(0, "room", "last", "");
-    stage.go(|world| world.leave(0));
+    stage.go(|world| world.leave(0, MS(0)));
     stage.run(MS(5));
     for host in 1..3 {
         assert!(stage.list(host, "room").is_empty());
@@ -97,7 +97,7 @@ fn r8_nodes_are_replaced_one_by_one_and_no_view_is_ever_wrong() {
             stage.operate(host, 60);
             stage.run(MS(100));
             if round == 0 {
-                stage.go(|world| world.leave(host));
+                stage.go(|world| world.leave(host, MS(0)));
             } else {
                 stage.go(|world| {
                     world.crash(host);

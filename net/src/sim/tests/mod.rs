@@ -5,6 +5,8 @@ mod liveness;
 mod membership;
 mod modes;
 mod random;
+mod relay;
 mod replication;
 mod stage;
+mod succession;
 mod transfer;

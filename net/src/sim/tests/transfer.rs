@@ -230,6 +230,7 @@ fn an_asker_that_claims_anything_gets_what_there_is_and_one_that_wants_all_twice
         wanted(77, 0, 0, false),
     ];
     let request = Message::Request {
+        relayed: false,
         version: WIRE_VERSION,
         cluster: crate::sim::world::CLUSTER,
         node: 1,
