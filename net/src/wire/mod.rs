@@ -124,7 +124,7 @@ pub(crate) use proof::{Challenge, Proof};
 pub(crate) use record::{Preamble, RecordBuffer, put_records};
 pub(crate) use seal::{
     BODY_MAX, DATAGRAM_ACCEPTED_MAX, DATAGRAM_MAX, HEADER_LEN, Header, SUITE_PLAIN, SUITE_SEALED,
-    WIRE_VERSION, begin, finish, finish_sealed, open, open_sealed, packet_of, peek,
+    TRAILER_LEN, WIRE_VERSION, begin, finish, finish_sealed, open, open_sealed, packet_of, peek,
 };
 pub(crate) use stream::{Message, Wanted};
 pub(crate) use varint::varint_len;
