@@ -96,6 +96,7 @@ mod chunk;
 mod chunk_writer;
 mod control;
 mod delta;
+mod delta_head;
 mod delta_size;
 mod delta_writer;
 mod dictionary;
@@ -108,6 +109,7 @@ mod proof;
 mod record;
 mod seal;
 mod stream;
+mod topic;
 mod varint;
 
 pub(crate) use chunk_writer::{CHUNK_BUDGET, ChunkWriter};
