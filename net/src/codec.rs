@@ -100,7 +100,7 @@ pub fn decode_delta(body: &[u8]) -> Result<usize, CodecError> {
     let mut operations = 0;
     for frame in wire::frames(body) {
         if let Frame::Delta(delta) = frame.map_err(CodecError)? {
-            operations += delta.len();
+            operations += delta.ops().len();
         }
     }
     Ok(operations)

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const CLUSTER: u32 = 7;
+pub(crate) const CLUSTER: u32 = 7;
 const NAME: &str = "attacked";
 const TOPIC: &str = "own";
 /// As many actions are taken from one input.
@@ -78,6 +78,38 @@ pub fn peers(bytes: &[u8]) {
         attacked.act(&mut script);
         attacked.check();
     }
+}
+
+/// The counters of refusals that a datagram moves, by their names.
+#[cfg(test)]
+pub(crate) fn refused_as(bytes: &[u8]) -> Vec<&'static str> {
+    let mut attacked = Attacked::new();
+    let from = attacked.peers[0].addr;
+    let datagram = Input::Datagram { from, bytes, by_group: true };
+    refusals(&mut attacked, |attacked| attacked.core.handle(attacked.now, datagram, &mut attacked.out))
+}
+
+/// The same of a datagram of a peer that has these frames in it.
+#[cfg(test)]
+pub(crate) fn frames_refused_as(body: &[u8]) -> Vec<&'static str> {
+    refusals(&mut Attacked::new(), |attacked| attacked.say(0, body))
+}
+
+#[cfg(test)]
+fn refusals(attacked: &mut Attacked, happens: impl FnOnce(&mut Attacked)) -> Vec<&'static str> {
+    let counters = |attacked: &Attacked| {
+        let stats = attacked.core.stats();
+        [
+            ("malformed", stats.malformed),
+            ("foreign", stats.foreign),
+            ("no_key", stats.no_key),
+            ("auth_failed", stats.auth_failed),
+        ]
+    };
+    let before = counters(attacked);
+    happens(attacked);
+    let moved = before.into_iter().zip(counters(attacked)).filter(|(before, after)| before != after);
+    moved.map(|((name, _), _)| name).collect()
 }
 
 /// The fuzzer's bytes, as choices. At the end there are zeros.

@@ -66,11 +66,6 @@ impl<'a> DeltaFrame<'a> {
         self.items.iter().map(op).collect()
     }
 
-    /// How many operations there are.
-    pub(crate) fn len(&self) -> usize {
-        self.items.len()
-    }
-
     #[cfg(any(test, feature = "sim"))]
     /// Appends the frame, neighbouring Skips merged. For frames made by hand: the send path uses
     /// [`DeltaWriter`]. It leans upon nothing, so it may stand behind any other.
@@ -105,7 +100,8 @@ impl<'a> DeltaFrame<'a> {
         let mut removed = lo;
         let mut topics = Topics::new(context);
         let mut lens = context.lens;
-        let mut items = Vec::new();
+        // As many as there mostly are in so many bytes.
+        let mut items = Vec::with_capacity(body.len() / 48);
         while !reader.is_empty() {
             let head = reader.u8()?;
             let skipped = match head {
@@ -193,6 +189,11 @@ impl Topics {
             return told.copied().ok_or(WireError::Range);
         }
         let span = (start, self.bytes.len());
+        if self.told.is_empty() {
+            // Room for what a datagram mostly has, so that it is found once.
+            self.told.reserve(32);
+            self.bytes.reserve(512);
+        }
         self.told.push(span);
         self.newest = Some(span);
         Ok(span)

@@ -92,7 +92,7 @@ fn near(birth: u64, before: u64) -> u64 {
 /// The birth that is so far from another.
 fn birth_near(number: u64, before: u64) -> Option<u64> {
     let distance = number / 2 + 1;
-    if number % 2 == 0 { before.checked_add(distance) } else { before.checked_sub(distance) }
+    if number.is_multiple_of(2) { before.checked_add(distance) } else { before.checked_sub(distance) }
 }
 
 /// Appends the remove, at `clock`, of the entry born at `birth` below it; `before` is the birth that the remove before it was about.
