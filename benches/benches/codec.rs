@@ -11,6 +11,7 @@ use headcount::Config;
 use headcount_benches::traffic::TRAFFIC;
 use headcount_benches::{Shape, criterion};
 use headcount_net::codec::{PLAIN_OVERHEAD, SEALED_OVERHEAD, decode_delta, encode_delta};
+use std::io::{self, Write};
 
 /// Entries of the delta.
 const DELTA: usize = 1_000;
@@ -18,27 +19,35 @@ const DELTA: usize = 1_000;
 const WEIGHED: usize = 100_000;
 
 fn main() {
-    weigh();
+    weigh(&mut io::stdout().lock()).expect("standard output is there");
     let mut criterion = criterion();
     time(&mut criterion);
     criterion.final_summary();
 }
 
-/// Prints the table of bytes.
-fn weigh() {
-    println!(
+/// Writes the table of bytes.
+fn weigh(out: &mut impl Write) -> io::Result<()> {
+    writeln!(
+        out,
         "Bytes of an operation beside key (16 B) and meta (32 B), in full datagrams of at most 1,200 B."
-    );
-    println!("Sealed: with {SEALED_OVERHEAD} B of header and tag shared by the operations of a datagram;");
-    println!("in clear: with {PLAIN_OVERHEAD} B of header and checksum; bare: without either.\n");
-    println!("{:>9} {:>9} {:>9} {:>9} {:>7}  traffic", "a datagr.", "sealed", "in clear", "bare", "bound");
+    )?;
+    writeln!(
+        out,
+        "Sealed: with {SEALED_OVERHEAD} B of header and tag shared by the operations of a datagram;"
+    )?;
+    writeln!(out, "in clear: with {PLAIN_OVERHEAD} B of header and checksum; bare: without either.\n")?;
+    writeln!(
+        out,
+        "{:>9} {:>9} {:>9} {:>9} {:>7}  traffic",
+        "a datagr.", "sealed", "in clear", "bare", "bound"
+    )?;
     for traffic in TRAFFIC {
         let (_, weight) = traffic.told(WEIGHED).pack();
         let [each, sealed, plain, bare, bound] =
             [weight.operations_each(), weight.sealed(), weight.plain(), weight.bare(), weight.bound()];
-        println!("{each:9.1} {sealed:9.2} {plain:9.2} {bare:9.2} {bound:7.1}  {}", traffic.name);
+        writeln!(out, "{each:9.1} {sealed:9.2} {plain:9.2} {bare:9.2} {bound:7.1}  {}", traffic.name)?;
     }
-    println!();
+    writeln!(out)
 }
 
 fn time(criterion: &mut Criterion) {
