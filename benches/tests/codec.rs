@@ -19,7 +19,7 @@ const DEARER: [(&str, f64); 3] = [
 fn a_join_takes_6_bytes_beside_key_and_meta_and_a_leave_4_in_full_sealed_datagrams() {
     for traffic in TRAFFIC {
         let (_, weight) = traffic.told(WEIGHED).pack();
-        assert!(weight.datagrams >= 20, "{}: {weight:?}", traffic.name);
+        assert!(weight.datagrams >= 10, "{}: {weight:?}", traffic.name);
         let dearer = DEARER.iter().find(|(name, _)| *name == traffic.name);
         let bound = dearer.map_or(weight.bound(), |&(_, bound)| bound);
         let over = weight.sealed();

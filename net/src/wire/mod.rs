@@ -55,7 +55,7 @@
 //!
 //! # Identities and digests
 //!
-//! A node's id, and a cluster's, is made of its name: h = XXH3-64 of its bytes, the low half of h ^ h >> 32, 1 if that is 0. An incarnation is
+//! A node's id, and a cluster's, is made of its name: h = XXH3-64 of its bytes, the low half of h ^ (h >> 32), 1 if that is 0. An incarnation is
 //! epoch `u32` << 32 \| nonce `u32`. Clocks are below 2^48. An entry's part in its lane's digest, which is the sum of them modulo 2^64, is
 //! mix(content ^ mix((birth + 9E3779B97F4A7C15) ^ mix(clock))), where clock is that of its latest version, content is the XXH3-64 of the meta, seeded with that of
 //! the key, seeded with that of the topic, seeded with 0; and mix(z) is: z ^= z >> 30, z *= BF58476D1CE4E5B9, z ^= z >> 27, z *=
