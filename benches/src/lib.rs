@@ -37,6 +37,7 @@ pub mod pair;
 pub mod peers;
 mod resident;
 mod timing;
+pub mod traffic;
 
 pub use maps::{FlatMaps, Lazy};
 pub use resident::{Resident, SESSION_ENTRIES};

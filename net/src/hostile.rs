@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-const CLUSTER: u32 = 7;
+pub(crate) const CLUSTER: u32 = 7;
 const NAME: &str = "attacked";
 const TOPIC: &str = "own";
 /// As many actions are taken from one input.
@@ -22,15 +22,10 @@ const ACTIONS_MAX: usize = 512;
 /// The body of a datagram and what a stream gets at once.
 const PIECE_MAX: usize = 1200;
 
-/// Decodes a datagram, as it is and as the body of a sealed one. A control frame that is understood, and written again, is understood as
-/// the same.
+/// Decodes a datagram, as it is and as the body of a sealed one. A frame that is understood, and written again, is understood as the same.
 pub fn datagram(bytes: &[u8]) {
     let _refused_or_not = wire::open(bytes, CLUSTER);
     for frame in wire::frames(bytes).map_while(Result::ok) {
-        if let Frame::Delta(_) = frame {
-            // What it says can be spelled in several ways.
-            continue;
-        }
         let mut again = Vec::new();
         frame.put(&mut again);
         assert_eq!(
@@ -95,6 +90,38 @@ pub fn peers(bytes: &[u8]) {
         attacked.act(&mut script);
         attacked.check();
     }
+}
+
+/// The counters of refusals that a datagram moves, by their names.
+#[cfg(test)]
+pub(crate) fn refused_as(bytes: &[u8]) -> Vec<&'static str> {
+    let mut attacked = Attacked::new();
+    let from = attacked.peers[0].addr;
+    let datagram = Input::Datagram { from, bytes, by_group: true };
+    refusals(&mut attacked, |attacked| attacked.core.handle(attacked.now, datagram, &mut attacked.out))
+}
+
+/// The same of a datagram of a peer that has these frames in it.
+#[cfg(test)]
+pub(crate) fn frames_refused_as(body: &[u8]) -> Vec<&'static str> {
+    refusals(&mut Attacked::new(), |attacked| attacked.say(0, body))
+}
+
+#[cfg(test)]
+fn refusals(attacked: &mut Attacked, happens: impl FnOnce(&mut Attacked)) -> Vec<&'static str> {
+    let counters = |attacked: &Attacked| {
+        let stats = attacked.core.stats();
+        [
+            ("malformed", stats.malformed),
+            ("foreign", stats.foreign),
+            ("no_key", stats.no_key),
+            ("auth_failed", stats.auth_failed),
+        ]
+    };
+    let before = counters(attacked);
+    happens(attacked);
+    let moved = before.into_iter().zip(counters(attacked)).filter(|(before, after)| before != after);
+    moved.map(|((name, _), _)| name).collect()
 }
 
 /// The fuzzer's bytes, as choices. At the end there are zeros.

@@ -427,7 +427,8 @@ impl Core {
             return;
         };
         let at = usize::from(delta.lane);
-        let view = DeltaView { lane: delta.lane, lo: delta.lo, hi: delta.hi, ops: &delta.ops };
+        let ops = delta.ops();
+        let view = DeltaView { lane: delta.lane, lo: delta.lo, hi: delta.hi, ops: &ops };
         #[cfg(test)]
         assert_ne!(self.gate.planted, Some(node), "planted");
         let was_synced = member.lanes[at].is_synced();

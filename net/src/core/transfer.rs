@@ -272,8 +272,8 @@ impl Core {
                 self.replica.snapshot_live(node, life, dots.lane, (dots.lo, dots.hi), dots.live())
             }),
             Message::Ops(ref delta) => fetch.part(delta.lane, Kind::CatchUp, || {
-                let wire::DeltaFrame { lane, lo, hi, ref ops } = *delta;
-                self.replica.catch_up(node, life, &DeltaView { lane, lo, hi, ops })
+                let wire::DeltaFrame { lane, lo, hi, .. } = *delta;
+                self.replica.catch_up(node, life, &DeltaView { lane, lo, hi, ops: &delta.ops() })
             }),
             Message::LaneEnd { lane, count, digest, .. } => match fetch.current.take() {
                 Some(Current { lane: current, kind, wanted }) if current == lane => {

@@ -1,7 +1,12 @@
 //! Delta frames: a lane's operations over a range of clocks. [`super::delta_writer`] makes them.
 
 use super::WireError;
+use super::delta_head::{
+    ADD_END, AGED, INDEX_SHORT_END, KEY_LEN, META_LEN, SKIP, SKIP_SHORT, SKIP_SHORT_MAX, TOPIC_FAR,
+    TOPIC_KNOWN, TOPIC_MASK, TOPIC_NUMBERED, TOPIC_SPELLED, UPDATE, UPDATE_SAME, remove,
+};
 use super::delta_writer::DeltaWriter;
+use super::topic::{read_numbered, read_spelled};
 use super::varint::Reader;
 pub(crate) use headcount::replica::Op;
 
@@ -9,33 +14,65 @@ pub(crate) use headcount::replica::Op;
 /// without a limit a few bytes could move a receiver's clock by any amount.
 pub(crate) const SPAN_MAX: u64 = 65_536 * 16;
 
-pub(super) const ADD: u64 = 0;
-/// With [`ADD`]: the topic is spelled out instead of named by its index.
-pub(super) const NEW_TOPIC: u64 = 1;
-/// With [`ADD`]: an age follows.
-pub(super) const AGED: u64 = 2;
-pub(super) const UPDATE: u64 = 4;
-pub(super) const REMOVE: u64 = 5;
-pub(super) const SKIP: u64 = 6;
-pub(super) const TAG_BITS: u32 = 3;
-
 /// A decoded Delta: what happened in a lane at clocks (lo, hi].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(crate) struct DeltaFrame<'a> {
     pub(crate) lane: u16,
     pub(crate) lo: u64,
     pub(crate) hi: u64,
-    pub(crate) ops: Vec<Op<'a>>,
+    items: Vec<Item<'a>>,
+    /// The topics, one behind the other: most are not spelled out in the frame.
+    topics: Vec<u8>,
+}
+
+/// An operation, its topic apart.
+#[derive(Clone, Copy, Debug)]
+enum Item<'a> {
+    Add { birth: u64, topic: Span, key: &'a [u8], meta: &'a [u8] },
+    Update { birth: u64, meta: &'a [u8] },
+    Remove { birth: u64 },
+    Skip { count: u64 },
+}
+
+/// Where a topic begins and ends.
+type Span = (usize, usize);
+
+/// What the Deltas of one datagram have in common: later ones may lean upon it. A message of a stream has one for itself.
+#[derive(Debug, Default)]
+pub(super) struct Context {
+    /// The topic that was new last.
+    topic: Option<Vec<u8>>,
+    lens: Lens,
+}
+
+/// How long the last key and the last meta were; what was not told yet cannot be the same.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Lens {
+    pub(super) key: Option<u64>,
+    pub(super) meta: Option<u64>,
 }
 
 impl<'a> DeltaFrame<'a> {
+    /// The operations.
+    pub(crate) fn ops(&self) -> Vec<Op<'_>> {
+        let op = |item: &Item<'a>| match *item {
+            Item::Add { birth, topic: (start, end), key, meta } => {
+                Op::Add { birth, topic: self.topics.get(start..end).unwrap_or_default(), key, meta }
+            }
+            Item::Update { birth, meta } => Op::Update { birth, meta },
+            Item::Remove { birth } => Op::Remove { birth },
+            Item::Skip { count } => Op::Skip { count },
+        };
+        self.items.iter().map(op).collect()
+    }
+
     #[cfg(any(test, feature = "sim"))]
     /// Appends the frame, neighbouring Skips merged. For frames made by hand: the send path uses
-    /// [`DeltaWriter`].
+    /// [`DeltaWriter`]. It leans upon nothing, so it may stand behind any other.
     pub(crate) fn put(&self, out: &mut Vec<u8>) {
         let mut writer = DeltaWriter::new(usize::MAX);
         writer.start(self.lane, self.lo);
-        for op in &self.ops {
+        for op in &self.ops() {
             let written = writer.push(op);
             debug_assert!(written, "{op:?} does not belong into ({}, {}]", self.lo, self.hi);
         }
@@ -49,49 +86,136 @@ impl<'a> DeltaFrame<'a> {
     pub(super) fn put_content(&self, out: &mut Vec<u8>) {
         let mut writer = DeltaWriter::new(usize::MAX);
         writer.start(self.lane, self.lo);
-        for op in &self.ops {
+        for op in &self.ops() {
             let written = writer.push(op);
             debug_assert!(written, "{op:?} does not belong into ({}, {}]", self.lo, self.hi);
         }
         out.extend_from_slice(writer.content());
     }
 
-    pub(super) fn decode(body: &'a [u8]) -> Result<Self, WireError> {
+    pub(super) fn decode(body: &'a [u8], context: &mut Context) -> Result<Self, WireError> {
         let mut reader = Reader::new(body);
-        let lane = reader.lane()?;
-        let lo = reader.varint()?;
+        let (lane, lo) = (reader.lane()?, reader.varint()?);
         let mut clock = lo;
-        let mut topics: Vec<&'a [u8]> = Vec::new();
-        let mut ops = Vec::new();
+        let mut removed = lo;
+        let mut topics = Topics::new(context);
+        let mut lens = context.lens;
+        // As many as there mostly are in so many bytes.
+        let mut items = Vec::with_capacity(body.len() / 48);
         while !reader.is_empty() {
-            let head = reader.varint()?;
-            let (value, tag) = (head >> TAG_BITS, head & ((1 << TAG_BITS) - 1));
-            let consumed = if tag == SKIP { value } else { 1 };
-            clock = advance(lo, clock, consumed).ok_or(WireError::Range)?;
-            ops.push(match tag {
-                SKIP => Op::Skip { count: value },
-                REMOVE => Op::Remove { birth: birth(clock, value)? },
-                UPDATE => Op::Update { birth: birth(clock, value)?, meta: reader.bytes()? },
-                tag if tag <= (ADD | NEW_TOPIC | AGED) => {
-                    let topic = if tag & NEW_TOPIC != 0 {
-                        let topic = reader.take(value)?;
-                        topics.push(topic);
-                        topic
-                    } else {
-                        let index = usize::try_from(value).ok();
-                        index.and_then(|index| topics.get(index)).ok_or(WireError::Range)?
-                    };
-                    let birth = if tag & AGED != 0 { birth(clock, reader.varint()?)? } else { clock };
-                    Op::Add { birth, topic, key: reader.bytes()?, meta: reader.bytes()? }
+            let head = reader.u8()?;
+            let skipped = match head {
+                SKIP => reader.varint()?.checked_add(SKIP_SHORT_MAX + 1).ok_or(WireError::Range)?,
+                SKIP_SHORT.. => u64::from(head - SKIP_SHORT) + 1,
+                _ => 0,
+            };
+            clock = advance(lo, clock, skipped.max(1)).ok_or(WireError::Range)?;
+            if skipped > 0 {
+                // One would do.
+                if let Some(Item::Skip { .. }) = items.last() {
+                    return Err(WireError::Range);
                 }
-                _ => return Err(WireError::Kind),
+                items.push(Item::Skip { count: skipped });
+                continue;
+            }
+            items.push(match head {
+                ..ADD_END => {
+                    let topic = topics.read(&mut reader, head & TOPIC_MASK)?;
+                    let birth = if head & AGED == 0 { clock } else { birth(clock, reader.varint()?)? };
+                    let key_len = len(&mut reader, head & KEY_LEN != 0, &mut lens.key)?;
+                    let meta_len = len(&mut reader, head & META_LEN != 0, &mut lens.meta)?;
+                    Item::Add { birth, topic, key: reader.take(key_len)?, meta: reader.take(meta_len)? }
+                }
+                UPDATE | UPDATE_SAME => {
+                    let birth = birth(clock, reader.varint()?)?;
+                    let meta_len = len(&mut reader, head == UPDATE, &mut lens.meta)?;
+                    Item::Update { birth, meta: reader.take(meta_len)? }
+                }
+                _ => {
+                    removed = remove(&mut reader, head, clock, removed)?;
+                    Item::Remove { birth: removed }
+                }
             });
         }
         if clock == lo {
             return Err(WireError::Range);
         }
-        Ok(Self { lane, lo, hi: clock, ops })
+        topics.keep(context);
+        context.lens = lens;
+        Ok(Self { lane, lo, hi: clock, items, topics: topics.bytes })
     }
+}
+
+impl PartialEq for DeltaFrame<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        (self.lane, self.lo, self.hi, self.ops()) == (other.lane, other.lo, other.hi, other.ops())
+    }
+}
+
+impl Eq for DeltaFrame<'_> {}
+
+/// The reader's side of a frame's dictionary.
+struct Topics {
+    bytes: Vec<u8>,
+    /// Where the topics are that this frame told.
+    told: Vec<Span>,
+    /// The one that was new last, of this frame or one before.
+    newest: Option<Span>,
+}
+
+impl Topics {
+    fn new(context: &Context) -> Self {
+        let bytes = context.topic.clone().unwrap_or_default();
+        let newest = context.topic.as_ref().map(|topic| (0, topic.len()));
+        Self { bytes, told: Vec::new(), newest }
+    }
+
+    fn read(&mut self, reader: &mut Reader<'_>, how: u8) -> Result<Span, WireError> {
+        let start = self.bytes.len();
+        let index = match how {
+            TOPIC_SPELLED => {
+                read_spelled(reader, &mut self.bytes, self.newest)?;
+                None
+            }
+            TOPIC_NUMBERED => {
+                read_numbered(reader, &mut self.bytes, self.newest.ok_or(WireError::Range)?)?;
+                None
+            }
+            TOPIC_FAR => Some(reader.varint()?.checked_add(INDEX_SHORT_END).ok_or(WireError::Range)?),
+            near => Some(u64::from(near - TOPIC_KNOWN)),
+        };
+        if let Some(index) = index {
+            let told = usize::try_from(index).ok().and_then(|index| self.told.get(index));
+            return told.copied().ok_or(WireError::Range);
+        }
+        let span = (start, self.bytes.len());
+        if self.told.is_empty() {
+            // Room for what a datagram mostly has, so that it is found once.
+            self.told.reserve(32);
+            self.bytes.reserve(512);
+        }
+        self.told.push(span);
+        self.newest = Some(span);
+        Ok(span)
+    }
+
+    /// Leaves the topic that was new last to the frames that follow.
+    fn keep(&self, context: &mut Context) {
+        if let (Some(&(start, end)), Some(topic)) = (self.told.last(), self.newest) {
+            debug_assert_eq!((start, end), topic);
+            let kept = context.topic.get_or_insert_default();
+            kept.clear();
+            kept.extend_from_slice(self.bytes.get(start..end).unwrap_or_default());
+        }
+    }
+}
+
+/// A length that is said, or that of the last one.
+fn len(reader: &mut Reader<'_>, is_said: bool, last: &mut Option<u64>) -> Result<u64, WireError> {
+    if is_said {
+        *last = Some(reader.varint()?);
+    }
+    last.ok_or(WireError::Range)
 }
 
 /// The clock after `consumed` more, if it exists and the frame may reach it.
@@ -102,7 +226,7 @@ pub(super) fn advance(lo: u64, clock: u64, consumed: u64) -> Option<u64> {
     clock.checked_add(consumed).filter(|clock| clock - lo <= SPAN_MAX)
 }
 
-/// The birth of an entry of this age. Clocks start at 1, and an entry without an age has other tags.
+/// The birth of an entry of this age. Clocks start at 1, and an entry without an age has other heads.
 fn birth(clock: u64, age: u64) -> Result<u64, WireError> {
     if age == 0 || age >= clock { Err(WireError::Range) } else { Ok(clock - age) }
 }
@@ -115,6 +239,7 @@ pub(super) mod tests {
     use super::*;
     use crate::wire::frame::{DELTA, Frame, frames};
     use crate::wire::seal::BODY_MAX;
+    use crate::wire::topic::{SHARED_MAX, Spelling};
     use crate::wire::varint::put_varint;
 
     pub(in super::super) static POOL: [u8; 1024] = {
@@ -171,7 +296,25 @@ pub(super) mod tests {
             lane in 0_u16..256,
             (lo, hi, ops) in any_ops(1..20),
         ) -> DeltaFrame<'static> {
-            DeltaFrame { lane, lo, hi, ops }
+            DeltaFrame::made_of(lane, lo, hi, &ops)
+        }
+    }
+
+    impl<'a> DeltaFrame<'a> {
+        pub(in super::super) fn made_of(lane: u16, lo: u64, hi: u64, ops: &[Op<'a>]) -> Self {
+            let mut topics = Vec::new();
+            let item = |op: &Op<'a>| match *op {
+                Op::Add { birth, topic, key, meta } => {
+                    let start = topics.len();
+                    topics.extend_from_slice(topic);
+                    Item::Add { birth, topic: (start, topics.len()), key, meta }
+                }
+                Op::Update { birth, meta } => Item::Update { birth, meta },
+                Op::Remove { birth } => Item::Remove { birth },
+                Op::Skip { count } => Item::Skip { count },
+            };
+            let items = ops.iter().map(item).collect();
+            Self { lane, lo, hi, items, topics }
         }
     }
 
@@ -184,12 +327,13 @@ pub(super) mod tests {
     }
 
     /// Decodes the content of one frame that begins at lane 1, clock `lo`.
-    fn decoded(lo: u64, ops: &[u8]) -> Result<Vec<Op<'_>>, WireError> {
+    fn decoded(lo: u64, ops: &[u8]) -> Result<Vec<Op<'static>>, WireError> {
         let mut body = vec![1];
         put_varint(&mut body, lo);
         body.extend_from_slice(ops);
-        let body = body.leak();
-        DeltaFrame::decode(body).map(|delta| delta.ops)
+        let delta: &DeltaFrame<'_> =
+            Box::leak(Box::new(DeltaFrame::decode(body.leak(), &mut Context::default())?));
+        Ok(delta.ops())
     }
 
     pub(in super::super) const ADD_A: Op<'_> = Op::Add { birth: 8, topic: b"t", key: b"k", meta: b"mm" };
@@ -202,59 +346,96 @@ pub(super) mod tests {
             ADD_A,
             Op::Add { birth: 9, topic: b"t", key: b"l", meta: b"" },
             Op::Add { birth: 3, topic: b"t", key: b"", meta: b"" },
-            Op::Add { birth: 1, topic: b"", key: b"", meta: b"" },
+            Op::Add { birth: 11, topic: b"t9", key: b"", meta: b"" },
+            Op::Add { birth: 1, topic: b"t12", key: b"", meta: b"" },
             Op::Update { birth: 8, meta: b"n" },
+            Op::Update { birth: 9, meta: b"o" },
             Op::Remove { birth: 3 },
+            Op::Remove { birth: 1 },
             Op::Skip { count: 4 },
+            Op::Add { birth: 21, topic: b"t9", key: b"", meta: b"p" },
+            Op::Skip { count: 300 },
         ];
-        assert!(ops.iter().all(|op| writer.push(op)));
-        assert_eq!(writer.finish_frame(), Some((5, 7, 17)));
+        for op in &ops {
+            assert!(writer.push(op), "{op:?}");
+        }
+        assert_eq!(writer.finish_frame(), Some((5, 7, 321)));
         let expected = [
-            &[DELTA, 26, 5, 7][..],
-            &[1 << 3 | 1, b't', 1, b'k', 2, b'm', b'm'],
-            &[0, 1, b'l', 0],
-            &[2, 7, 0, 0],
-            &[3, 10, 0, 0],
-            &[4 << 3 | 4, 1, b'n'],
-            &[10 << 3 | 5],
-            &[4 << 3 | 6],
+            &[DELTA, 37, 5, 7][..],
+            &[0x30, 0x01, b't', 1, 2, b'k', b'm', b'm'],
+            &[0x12, 0, b'l'],
+            &[0x62, 7, 0],
+            &[0x00, 0x11, b'9'],
+            &[0x41, 3 << 2 | 1, 11],
+            &[0xF6, 5, 1, b'n'],
+            &[0xF7, 5, b'o'],
+            &[0xEF],
+            &[0xEB],
+            &[0xFD],
+            &[0x03, b'p'],
+            &[0xF5, 0xA5, 0x02],
         ];
         assert_eq!(writer.body(), expected.concat());
+        assert_eq!(deltas(writer.body()), [DeltaFrame::made_of(5, 7, 321, &ops)]);
     }
 
     #[test]
     fn impossible_operations_are_refused() {
-        let cases: [(&str, u64, &[u8], WireError); 13] = [
+        let cases: [(&str, u64, &[u8], WireError); 22] = [
             ("no operation", 7, &[], WireError::Range),
-            ("unknown tag", 7, &[7], WireError::Kind),
-            ("index without a dictionary", 7, &[0, 0, 0], WireError::Range),
-            ("index beyond the dictionary", 7, &[1, 0, 0, 1 << 3, 0, 0], WireError::Range),
-            ("age 0 where an age is said", 7, &[3, 0, 0, 0], WireError::Range),
-            ("update of itself", 7, &[4, 0], WireError::Range),
-            ("remove of itself", 7, &[5], WireError::Range),
-            ("birth at clock 0", 7, &[8 << 3 | 5], WireError::Range),
-            ("birth before clock 0", 7, &[9 << 3 | 5], WireError::Range),
-            ("skip nothing", 7, &[6], WireError::Range),
-            ("clock beyond 2^64 - 1", u64::MAX - 1, &[1 << 3 | 5, 1 << 3 | 5], WireError::Range),
-            ("topic beyond the frame", 7, &[2 << 3 | 1, b't'], WireError::Truncated),
-            ("meta beyond the frame", 7, &[1 << 3 | 4, 1], WireError::Truncated),
+            ("unknown head", 7, &[0xF8], WireError::Kind),
+            ("another unknown head", 7, &[0xF9], WireError::Kind),
+            ("index without a dictionary", 7, &[0x32, 0, 0], WireError::Range),
+            ("index beyond the dictionary", 7, &[0x30, 0, 0, 0, 0x03], WireError::Range),
+            ("far index beyond the dictionary", 7, &[0x30, 0, 0, 0, 0x0F, 0], WireError::Range),
+            ("far index beyond everything", 7, &[&[0x0F][..], &[0xFF; 9], &[1]].concat(), WireError::Range),
+            ("number without a topic before", 7, &[0x31, 4, 0, 0], WireError::Range),
+            ("part of a topic that is not", 7, &[0x30, 0x10, 0, 0], WireError::Range),
+            ("key as long as none before", 7, &[0x10, 0, 0], WireError::Range),
+            ("meta as long as none before", 7, &[0x20, 0, 0], WireError::Range),
+            ("meta of an update as long as none before", 7, &[0xF7, 1], WireError::Range),
+            ("age 0 where an age is said", 7, &[0x70, 0, 0, 0, 0], WireError::Range),
+            ("update of itself", 7, &[0xF6, 0, 0], WireError::Range),
+            ("birth at clock 0", 7, &[0xF6, 8, 0], WireError::Range),
+            ("remove of what is born at clock 0", 7, &[0xC0, 7], WireError::Range),
+            ("skips in a row", 7, &[0xFA, 0xFA], WireError::Range),
+            ("skip beyond everything", 7, &[&[0xF5][..], &[0xFF; 9], &[1]].concat(), WireError::Range),
+            ("clock beyond 2^64 - 1", u64::MAX - 1, &[0xC0, 9, 0xC0, 29], WireError::Range),
+            ("topic beyond the frame", 7, &[0x30, 0x02, b't'], WireError::Truncated),
+            ("key beyond the frame", 7, &[0x30, 0x00, 1, 0], WireError::Truncated),
+            ("meta beyond the frame", 7, &[0xF6, 1, 1], WireError::Truncated),
         ];
         for (name, lo, ops, error) in cases {
             assert_eq!(decoded(lo, ops), Err(error), "{name}");
         }
-        assert_eq!(decoded(7, &[7 << 3 | 5]), Ok(vec![Op::Remove { birth: 1 }]));
+        assert_eq!(decoded(7, &[0xC0, 6]), Ok(vec![Op::Remove { birth: 1 }]));
     }
 
     #[test]
     fn span_of_a_frame_is_limited() {
-        let skip = |count| {
-            let mut bytes = Vec::new();
-            put_varint(&mut bytes, count << 3 | SKIP);
+        let skip = |count: u64| {
+            let mut bytes = vec![SKIP];
+            put_varint(&mut bytes, count - 7);
             bytes
         };
         assert_eq!(decoded(7, &skip(SPAN_MAX)), Ok(vec![Op::Skip { count: SPAN_MAX }]));
         assert_eq!(decoded(7, &skip(SPAN_MAX + 1)), Err(WireError::Range));
-        let twice = [skip(SPAN_MAX), skip(1)].concat();
-        assert_eq!(decoded(7, &twice), Err(WireError::Range));
+        let one_more = [skip(SPAN_MAX), vec![0xC0, 6]].concat();
+        assert_eq!(decoded(7, &one_more), Err(WireError::Range));
+    }
+
+    #[test]
+    fn a_few_bytes_make_no_long_topics() {
+        // A message of a stream that is full of numbers behind the longest text there may be.
+        let topic = [&[b'x'; SHARED_MAX][..], b"1"].concat();
+        let mut body = vec![1, 0, 0x30];
+        Spelling::new(&topic, None).put(&mut body);
+        body.extend_from_slice(&[0, 0]);
+        while body.len() < 64 * 1024 {
+            body.extend_from_slice(&[0x01, 1 << 2]);
+            body.extend_from_slice(&[0x01, 1 << 1]);
+        }
+        let delta = DeltaFrame::decode(&body, &mut Context::default()).unwrap();
+        assert!(delta.topics.len() < 65 * body.len() / 2 + 100);
     }
 }

@@ -1,16 +1,20 @@
 //! What operations cost, known before they are written.
 
-use super::delta::TAG_BITS;
 #[cfg(test)]
 use super::delta::{Op, SPAN_MAX};
 use super::frame::frame_len;
 use super::varint::{LANES_MAX, VARINT_LEN_MAX, bytes_len, varint_len};
 
+/// What says how long a topic is that shares nothing with another: as much as fits a nibble, and more behind it.
+const fn spelled_len(topic: usize) -> usize {
+    let more = if topic < 15 { 0 } else { varint_len(topic as u64 - 15) };
+    topic.saturating_add(1 + more)
+}
+
 /// The most bytes of a datagram's body that one Add can take, alone in it, whatever its lane and clocks.
 pub(crate) const fn op_len_max(topic: usize, key: usize, meta: usize) -> usize {
-    let head = varint_len((topic as u64).saturating_mul(1 << TAG_BITS)) + VARINT_LEN_MAX;
-    let payload = topic.saturating_add(bytes_len(key)).saturating_add(bytes_len(meta));
-    frame_len_max(payload.saturating_add(head))
+    let payload = spelled_len(topic).saturating_add(bytes_len(key)).saturating_add(bytes_len(meta));
+    frame_len_max(payload.saturating_add(1 + VARINT_LEN_MAX))
 }
 
 /// Bytes of a frame with `ops_len` bytes of operations, its lane and lo as long as they get.
@@ -24,10 +28,10 @@ const fn frame_len_max(ops_len: usize) -> usize {
 pub(crate) fn fits_alone(op: &Op<'_>, budget: usize) -> bool {
     let len = match *op {
         Op::Add { topic, key, meta, .. } => op_len_max(topic.len(), key.len(), meta.len()),
-        Op::Update { meta, .. } => frame_len_max(VARINT_LEN_MAX.saturating_add(bytes_len(meta.len()))),
-        Op::Remove { .. } => frame_len_max(VARINT_LEN_MAX),
+        Op::Update { meta, .. } => frame_len_max((1 + VARINT_LEN_MAX).saturating_add(bytes_len(meta.len()))),
+        Op::Remove { .. } => frame_len_max(1 + VARINT_LEN_MAX),
         Op::Skip { count } if count > SPAN_MAX => return false,
-        Op::Skip { count } => frame_len_max(varint_len(count << TAG_BITS)),
+        Op::Skip { count } => frame_len_max(1 + count.checked_sub(7).map_or(0, varint_len)),
     };
     len <= budget
 }
@@ -72,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn add_costs_key_and_meta_and_at_most_6_bytes_in_a_full_datagram() {
+    fn add_costs_key_and_meta_and_a_byte_if_topic_and_lengths_are_known() {
         let (datagram, ops, count) = fill(1 << 40, |clock| Op::Add {
             birth: clock,
             topic: b"room:lobby",
@@ -80,21 +84,29 @@ mod tests {
             meta: &POOL[..32],
         });
         assert!(datagram <= count * (16 + 32 + 6), "{datagram} B for {count}");
-        assert_eq!(ops, count * (16 + 32 + 3) + b"room:lobby".len());
+        // The topic and three lengths are told once.
+        assert_eq!(ops, count * (16 + 32 + 1) + b"room:lobby".len() + 3);
     }
 
     #[test]
-    fn remove_costs_at_most_4_bytes_in_a_full_datagram() {
-        // An operation never costs more than 4 bytes; with header and trailer spread over them, 4 are kept up
-        // to an age of 2^18, and 4.2 up to 2^24.
-        let remove = |clock| Op::Remove { birth: clock - (1 << 18) + 1 };
-        let (datagram, ops, count) = fill(1 << 40, remove);
-        assert!(datagram <= count * 4, "{datagram} B for {count}");
-        assert_eq!(ops, count * 3);
-        let remove = |clock| Op::Remove { birth: clock - (1 << 24) + 1 };
-        let (datagram, ops, count) = fill(1 << 40, remove);
-        assert_eq!(ops, count * 4);
-        assert!(datagram * 10 <= count * 42, "{datagram} B for {count}");
+    fn remove_costs_at_most_4_bytes_in_a_full_datagram_up_to_an_age_of_four_million() {
+        for (age, each) in [(1, 2), (8_192, 2), (8_193, 3), (4_202_496, 3), (4_202_497, 4), (138_420_224, 4)]
+        {
+            // Births that are not near each other.
+            let (datagram, ops, count) = fill(1 << 40, |clock| Op::Remove {
+                birth: clock - age + 1_000 * (clock % 2) * u64::from(age > 8_192),
+            });
+            assert!(datagram <= count * 4 || each == 4, "{datagram} B for {count}");
+            // With header and trailer spread over them.
+            assert!(datagram * 10 <= count * 42, "{datagram} B for {count}");
+            assert!(ops <= count * each, "{ops} B for {count} of age {age}");
+        }
+    }
+
+    #[test]
+    fn removes_of_entries_born_one_after_the_other_cost_a_byte_however_old() {
+        let (_, ops, count) = fill(1 << 40, |clock| Op::Remove { birth: clock - (1 << 39) });
+        assert!(ops <= count + 8, "{ops} B for {count}");
     }
 
     proptest! {
