@@ -126,6 +126,7 @@ impl Cluster {
             seed: at.into(),
             security: Security { keys: Keys::parse(KEY).ok(), ..Security::clear(at.into()) },
             mode: if unicast { Mode::Unicast } else { Mode::Multicast },
+            epoch: 0,
             datagram_max: wire::DATAGRAM_MAX,
         };
         let tracker = headcount::Config::default().shards(16).build().unwrap_or_default();

@@ -25,7 +25,7 @@ const REFUSED: u8 = 7;
 const OPS_BEGIN: u8 = 8;
 pub(super) const OPS: u8 = 9;
 pub(super) const DOTS: u8 = 10;
-const RELAY_REQUEST: u8 = 12;
+pub(super) const RELAY_REQUEST: u8 = 12;
 
 /// What an asker holds of a lane that it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -56,7 +56,7 @@ pub(super) fn frame_fields(frame: &Frame<'_>) -> Value {
             "target_node": offer.target_node, "target_session": id(offer.target_session), "lanes": offer.lanes,
         }}),
         Frame::Leave(leave) => {
-            json!({"leave": {"incarnation": id(leave.incarnation), "clocks": leave.clocks}})
+            json!({"leave": {"incarnation": id(leave.incarnation), "clocks": leave.clocks, "handover_ms": leave.handover_ms}})
         }
         Frame::IncReject(reject) => {
             json!({"inc_reject": {"target_node": reject.target_node, "highest": id(reject.highest)}})
@@ -77,9 +77,9 @@ pub(super) fn frame_fields(frame: &Frame<'_>) -> Value {
 
 pub(super) fn message_fields(message: &Message<'_>) -> Value {
     match message {
-        Message::Request { version, cluster, node, target_node, target_incarnation, lanes } => {
+        Message::Request { version, relayed, cluster, node, target_node, target_incarnation, lanes } => {
             json!({"request": {
-                "version": version, "cluster": cluster, "node": node, "target_node": target_node,
+                "version": version, "relayed": relayed, "cluster": cluster, "node": node, "target_node": target_node,
                 "target_incarnation": id(*target_incarnation),
                 "lanes": lanes.iter().map(|wanted| json!({
                     "lane": wanted.lane, "base": wanted.base, "reached": wanted.reached, "diverged": wanted.diverged,

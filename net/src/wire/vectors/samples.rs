@@ -132,7 +132,10 @@ pub(super) fn all_frames() -> Vec<(&'static str, Vec<Frame<'static>>)> {
                 lanes: vec![0, 255],
             })],
         ),
-        ("leave", vec![Frame::Leave(Leave { incarnation: 9, clocks: vec![(0, 300), (1, 2)] })]),
+        (
+            "leave",
+            vec![Frame::Leave(Leave { incarnation: 9, clocks: vec![(0, 300), (1, 2)], handover_ms: 5_000 })],
+        ),
         ("incarnation rejected", vec![Frame::IncReject(IncReject { target_node: 7, highest: 10 })]),
         ("challenge", vec![Frame::Challenge(Challenge { target_session: 8, cookie: COOKIE })]),
         ("proof", vec![Frame::Proof(Proof { cookie: COOKIE })]),
@@ -141,7 +144,7 @@ pub(super) fn all_frames() -> Vec<(&'static str, Vec<Frame<'static>>)> {
         (
             "several frames",
             vec![
-                Frame::Leave(Leave { incarnation: 9, clocks: Vec::new() }),
+                Frame::Leave(Leave { incarnation: 9, clocks: Vec::new(), handover_ms: 0 }),
                 Frame::Proof(Proof { cookie: COOKIE }),
             ],
         ),
@@ -168,13 +171,15 @@ pub(super) fn all_messages() -> Vec<(&'static str, Vec<u8>)> {
     assert!(pushed);
     let dots = dots.finish(0);
     let lanes = (1..).zip(lanes).map(|(lane, diverged)| Wanted { lane, base: 300, reached: 305, diverged });
-    let request = Message::Request {
+    let lanes: Vec<_> = lanes.collect();
+    let request = |relayed| Message::Request {
         version: 1,
+        relayed,
         cluster: CLUSTER,
         node: 7,
         target_node: 8,
         target_incarnation: 9,
-        lanes: lanes.collect(),
+        lanes: lanes.clone(),
     };
     let Some(Frame::Delta(ops)) = deltas().into_iter().next().and_then(|(_, mut frames)| frames.pop()) else {
         panic!("the first delta is one");
@@ -185,7 +190,8 @@ pub(super) fn all_messages() -> Vec<(&'static str, Vec<u8>)> {
         out
     };
     vec![
-        ("request", encoded(&request)),
+        ("request", encoded(&request(false))),
+        ("request to a third node", encoded(&request(true))),
         ("lane begins", encoded(&Message::LaneBegin { lane: 3, base: 1_000, as_of: 1_020, count: 60 })),
         ("chunk", encoded(&Message::Chunk(chunk))),
         ("dots", dots),
