@@ -499,3 +499,39 @@ fn who_is_no_member_and_who_asks_for_another_life_are_relayed_nothing() {
         assert_eq!(is_refused, refused, "request {at}");
     }
 }
+
+#[test]
+fn what_its_owner_has_not_attested_is_not_relayed() {
+    let (mut few, _, node) = asking();
+    let (lane, life) = (lane_of_carol(&few), few.nodes[2].core.incarnation());
+    let wanted = wire::Wanted { lane, base: 0, reached: 0, diverged: false };
+    let request = few.nodes[0].core.request((node, life), vec![wanted], true);
+    let kinds = |few: &Few, id: StreamId| -> Vec<u8> {
+        let mut buffer = wire::MessageBuffer::default();
+        for (_, _, bytes) in few.streams.iter().filter(|(from, of, _)| (*from, *of) == (1, id)) {
+            assert!(buffer.push(bytes));
+        }
+        std::iter::from_fn(|| buffer.next().unwrap().map(|(kind, _)| kind)).collect()
+    };
+    let member = few.nodes[1].core.members.get_mut(&node).expect("b knows c");
+    // As if the lane had moved since the owner's last digest, and b does not hear the next.
+    member.lanes[usize::from(lane)].attested = None;
+    few.cut = Some((2, 1));
+    let ask = |few: &mut Few, id: StreamId| {
+        few.streams.clear();
+        few.give(1, Input::Stream(id, StreamInput::Accepted));
+        few.give(1, Input::Stream(id, StreamInput::Bytes(&request)));
+    };
+    ask(&mut few, StreamId(1));
+    few.run(MS(400));
+    assert!(kinds(&few, StreamId(1)).is_empty(), "it waits for that");
+    few.run(MS(200));
+    assert_eq!(kinds(&few, StreamId(1)).len(), 1, "nothing but that this is all");
+    assert_eq!(few.stats(1).relayed_lanes_sent, 0);
+    // With the next digest it is told at once.
+    ask(&mut few, StreamId(3));
+    few.cut = None;
+    few.run(MS(450));
+    assert!(kinds(&few, StreamId(3)).len() >= 3);
+    assert_eq!(few.stats(1).relayed_lanes_sent, 1);
+}
