@@ -2,7 +2,7 @@
 
 use super::Core;
 use super::io::{Output, StreamAction, StreamId, StreamInput, Time};
-use super::member::MemberState;
+use super::member::{Member, MemberState};
 use crate::wire::{self, Message, MessageBuffer};
 use headcount::replica::{ApplyError, DeltaView, LaneCondition};
 use headcount::{Incarnation, NodeId};
@@ -107,8 +107,19 @@ impl Core {
         }
     }
 
-    /// Begins the streams that are due, gives up those that stall.
+    /// Begins the streams that are due, gives up those that stall, and ends those whose lanes have come in another way before they began.
     pub(super) fn drive_transfers(&mut self, now: Time, out: &mut Output) {
+        let in_vain = |fetch: &Fetch| {
+            let lane_is_wanted = |member: &Member, &lane: &u16| member.lanes[usize::from(lane)].in_transfer;
+            let member = self.members.get(&fetch.node).filter(|_| fetch.current.is_none());
+            let is_over = |member| !fetch.lanes.iter().any(|lane| lane_is_wanted(member, lane));
+            !fetch.lanes.is_empty() && member.is_some_and(is_over)
+        };
+        let in_vain: Vec<StreamId> =
+            self.fetches.iter().filter_map(|(&id, fetch)| in_vain(fetch).then_some(id)).collect();
+        for id in in_vain {
+            self.end_fetch(now, id, None, out);
+        }
         let stalled = |(&id, deadline): (&StreamId, Time)| (now >= deadline).then_some(id);
         let fetches: Vec<_> =
             self.fetches.iter().filter_map(|(id, fetch)| stalled((id, fetch.deadline))).collect();
@@ -236,11 +247,11 @@ impl Core {
             }
             Message::LaneBegin { lane, base, as_of, .. } => {
                 let begun = self.replica.snapshot_begin(node, life, lane, base, as_of);
-                fetch.begin(lane, Kind::Snapshot, begun)
+                self.lane_begins(fetch, (lane, as_of), Kind::Snapshot, begun)
             }
             Message::OpsBegin { lane, lo, as_of } => {
                 let begun = self.replica.catch_up_begin(node, life, lane, lo, as_of);
-                fetch.begin(lane, Kind::CatchUp, begun)
+                self.lane_begins(fetch, (lane, as_of), Kind::CatchUp, begun)
             }
             Message::Chunk(ref chunk) => fetch.part(chunk.lane, Kind::Snapshot, || {
                 let range = (chunk.lo, chunk.hi);
@@ -278,6 +289,23 @@ impl Core {
         }
     }
 
+    /// A lane begins to come: deltas wait for its end, and what it does not bring is asked for meanwhile.
+    fn lane_begins(
+        &mut self,
+        fetch: &mut Fetch,
+        (number, as_of): (u16, u64),
+        kind: Kind,
+        begun: Result<(), ApplyError>,
+    ) -> Next {
+        let next = fetch.begin(number, kind, begun);
+        let comes = fetch.current.is_some_and(|current| current.wanted);
+        if let Some(member) = self.members.get_mut(&fetch.node).filter(|_| comes) {
+            let lane = &mut member.lanes[usize::from(number)];
+            (lane.in_transfer, lane.unclean, lane.left_to_stream) = (true, true, as_of);
+        }
+        next
+    }
+
     /// A lane is through: its live deltas go on from there. False if it was of no use, and is needed still.
     fn lane_arrived(&mut self, now: Time, node: NodeId, number: u16) -> bool {
         self.version += 1;
@@ -287,7 +315,7 @@ impl Core {
             return false;
         };
         let lane = &mut member.lanes[usize::from(number)];
-        lane.in_transfer = false;
+        (lane.in_transfer, lane.unclean, lane.left_to_stream) = (false, false, 0);
         lane.confirmed = true;
         lane.naks = 0;
         lane.clock = held.summary.clock;
@@ -313,8 +341,13 @@ impl Core {
         let at = now + wait.unwrap_or(Duration::ZERO);
         for lane in fetch.lanes {
             self.replica.snapshot_abort(fetch.node, lane);
-            member.lanes[usize::from(lane)].in_transfer = false;
-            member.want_snapshot(lane, at);
+            let left_out = &mut member.lanes[usize::from(lane)];
+            let is_wanted = std::mem::replace(&mut left_out.in_transfer, false);
+            if left_out.unclean {
+                member.want_snapshot(lane, at);
+            } else if is_wanted {
+                member.want_snapshot_beside(lane, at);
+            }
         }
         if let Some(due) = member.transfer_at {
             member.transfer_at = Some(due.max(at));

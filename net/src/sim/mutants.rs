@@ -88,6 +88,10 @@ mutants! {
     TwinsLive, "twins live";
     /// What waits for a missing delta has no bound.
     WaitingUnbounded, "waiting deltas without a bound";
+    /// What was just sent again is sent once more to who asks once more.
+    LingerIgnored, "linger ignored";
+    /// What is sent again is sealed anew, under another number.
+    RepairResealed, "repair with other bytes";
 }
 
 /// How many of [`Mutant::ALL`], from its beginning, PROTOCOL.md names.

@@ -331,7 +331,7 @@ impl World {
         };
         let by_group = target == Target::Group && process.core.multicasts();
         self.trace.mix(&bytes);
-        self.ledger.note_sent(now, from, life, &bytes, CLUSTER)?;
+        self.ledger.note_sent(now, from, life, (target, &bytes), CLUSTER)?;
         if self.network.refuses(&mut self.rng, now, host) {
             self.faults.unsent += 1;
             if let Some(process) = self.process_mut(from) {
