@@ -32,6 +32,13 @@ impl Bucket {
         self.full_at.saturating_sub(self.time_of(self.burst))
     }
 
+    /// What can be taken now without going without afterwards.
+    pub(super) fn room(&self, now: Time) -> u64 {
+        let saved = now.saturating_sub(self.ready_at());
+        let bytes = saved.as_nanos() * u128::from(self.bytes_per_s) / 1_000_000_000;
+        u64::try_from(bytes).unwrap_or(u64::MAX).min(self.burst)
+    }
+
     pub(super) fn take(&mut self, now: Time, bytes: u64) {
         self.full_at = self.full_at.max(now) + self.time_of(bytes);
     }
@@ -62,7 +69,11 @@ mod tests {
     #[test]
     fn who_did_not_take_for_long_has_no_more_than_a_burst() {
         let mut bucket = Bucket::new(1_000, 500);
-        bucket.take(MS(1_000_000), 501);
+        assert_eq!(bucket.room(MS(1_000_000)), 500);
+        bucket.take(MS(1_000_000), 100);
+        assert_eq!((bucket.room(MS(1_000_000)), bucket.room(MS(1_000_050))), (400, 450));
+        bucket.take(MS(1_000_000), 401);
+        assert_eq!(bucket.room(MS(1_000_000)), 0);
         assert_eq!(bucket.ready_at(), MS(1_000_001));
     }
 }

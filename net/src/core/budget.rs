@@ -101,6 +101,11 @@ impl SendBudget {
         self.all.ready_at()
     }
 
+    /// Bytes of deltas that may be sent now.
+    pub(super) fn room(&self, now: Time) -> u64 {
+        self.all.room(now)
+    }
+
     /// When repairs may be sent.
     pub(super) fn repairs_ready_at(&self) -> Time {
         self.repairs.ready_at()
@@ -167,17 +172,18 @@ impl SendBudget {
         let elapsed = now.saturating_sub(self.since).max(Duration::from_millis(1));
         let busiest = u128::from(self.this.sent.max(self.last.sent));
         let is_cause = busiest * 1_000_000_000 > u128::from(self.floor()) * elapsed.as_nanos();
+        let is_over = (self.dropped || too_much) && is_cause;
         let may_cut = self.cut_at.is_none_or(|at| now >= at + CUT_EVERY);
-        let cut = (self.dropped || too_much) && is_cause && self.rate > self.floor();
-        if !cut {
-            self.set(self.rate.saturating_add(self.max / GROWTH_PART));
-        } else if may_cut {
+        let cut = is_over && may_cut && self.rate > self.floor();
+        if cut {
             self.cut_at = Some(now);
             self.set(self.rate / 2);
+        } else if !is_over {
+            self.set(self.rate.saturating_add(self.max / GROWTH_PART));
         }
         self.last = std::mem::take(&mut self.this);
         (self.asked, self.dropped, self.since) = (0, false, now);
-        cut && may_cut
+        cut
     }
 }
 

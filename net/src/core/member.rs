@@ -56,7 +56,7 @@ pub(super) struct Lane {
     pub(super) nak_at: Option<Time>,
     /// Requests that nothing has come of.
     pub(super) naks: u8,
-    /// The last of them reached up to this clock.
+    /// The last request since something was first missing reached up to this clock; 0 if there was none.
     pub(super) asked_to: u64,
     /// The owner's heartbeat as of which its clock is known.
     pub(super) named: u64,
@@ -83,6 +83,7 @@ impl Lane {
     /// Nothing is missing any more: no stream is needed, and nothing to be asked for.
     pub(super) fn close(&mut self) {
         self.nak_at = None;
+        self.asked_to = 0;
         if !self.unclean {
             self.needs_snapshot = false;
             self.in_transfer = false;

@@ -344,7 +344,18 @@ impl Core {
             self.note_gap(now, sender.node, lane);
         }
         for digest in &heartbeat.digests {
+            self.note_clock(now, sender.node, digest);
             self.compare_digest(now, sender.node, digest);
+        }
+    }
+
+    /// A digest says where its lane is, too, to who has missed the heartbeats that named it.
+    fn note_clock(&mut self, now: Time, node: NodeId, digest: &wire::LaneDigest) {
+        let lane =
+            self.members.get_mut(&node).and_then(|member| member.lanes.get_mut(usize::from(digest.lane)));
+        if let Some(lane) = lane.filter(|lane| lane.primed && lane.target < digest.clock) {
+            lane.target = digest.clock;
+            self.note_gap(now, node, digest.lane);
         }
     }
 
@@ -436,7 +447,7 @@ impl Core {
                 lane.clock = clock;
                 lane.primed = true;
                 if !lane.has_gap() {
-                    self.stats.naks_spared += u64::from(lane.nak_at.is_some() && lane.naks == 0);
+                    self.stats.naks_spared += u64::from(lane.nak_at.is_some() && lane.asked_to == 0);
                     lane.close();
                 }
                 lane.naks = 0;

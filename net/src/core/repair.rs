@@ -48,7 +48,10 @@ impl Core {
         }
         if lane.primed {
             let grace = if lane.awaits_stream() { GRACE_BEHIND_STREAM } else { REORDER_GRACE };
-            let at = now + grace + jitter;
+            let from = now + grace;
+            // With other lanes of the owner's, if they are asked for about then.
+            let goes_along = (from..=from + spread).contains(&member.nak_due);
+            let at = if goes_along { member.nak_due } else { from + jitter };
             lane.nak_at = Some(at);
             member.nak_due = member.nak_due.min(at);
         } else {

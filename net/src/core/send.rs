@@ -20,6 +20,8 @@ const FULL_HEARTBEAT_EVERY: u64 = 8;
 /// What waits is still told before a goodbye, unless there is no end to it.
 const FLUSHES_BEFORE_GOODBYE: usize = 64;
 const FAREWELLS: u8 = 3;
+/// Clocks of a lane taken at once if the budget is all but spent.
+const CLOCKS_PER_DELTA_MIN: usize = 16;
 /// What a clock is taken to cost at first, in 64ths of a byte.
 const CLOCK_COST_FIRST: u64 = 50 * 64;
 const FAREWELL_EVERY: Duration = Duration::from_millis(20);
@@ -179,7 +181,8 @@ impl Core {
                     return false;
                 }
                 let since = self.own.sent[at];
-                let Ok(delta) = self.replica.delta(lane, since, limits.clocks_per_delta) else {
+                let clocks_max = now.map_or(limits.clocks_per_delta, |now| self.clocks_within_budget(now));
+                let Ok(delta) = self.replica.delta(lane, since, clocks_max) else {
                     // The log has run over: peers will see the gap in the next heartbeat and take a snapshot.
                     self.own.sent[at] = self.replica.lane_clock(lane);
                     self.own.moved[at] = true;
@@ -206,6 +209,14 @@ impl Core {
         self.own.clock_cost = packer.clock_cost().unwrap_or(self.own.clock_cost);
         packer.ship(self, out);
         true
+    }
+
+    /// How many clocks to take of a lane at once, so that what they take of datagrams is not much more than the budget allows.
+    fn clocks_within_budget(&self, now: Time) -> usize {
+        let bytes = self.budget.room(now) / self.copies().max(1);
+        let clocks = bytes.saturating_mul(64) / self.own.clock_cost.max(1);
+        let all = self.settings.limits.clocks_per_delta;
+        usize::try_from(clocks).unwrap_or(all).clamp(CLOCKS_PER_DELTA_MIN.min(all), all)
     }
 
     pub(super) fn heartbeat_if_due(&mut self, now: Time, out: &mut Output) {

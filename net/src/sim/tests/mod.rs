@@ -5,6 +5,7 @@ mod liveness;
 mod membership;
 mod modes;
 mod random;
+mod repair;
 mod replication;
 mod stage;
 mod transfer;
