@@ -59,6 +59,10 @@ impl World {
             if !is_member {
                 continue;
             }
+            // It may have forgotten the writer since it answered, having held it for down before.
+            if reader.core.peer(writer.node).is_none() && reader.core.stats().downs > 0 {
+                continue;
+            }
             let of = format!("n{} was told that n{} has its writes", writer.host, reader.host);
             let Some(back) = reader.core.peer(writer.node).filter(|back| back.incarnation == writer.life)
             else {
