@@ -4,10 +4,6 @@
 use super::io::Time;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::Duration;
-
-/// From the first request for a datagram until it is sent again.
-const GATHER: Duration = Duration::from_micros(300);
 
 /// See the module's documentation. Each datagram of the ring is in it once at most.
 #[derive(Debug, Default)]
@@ -18,11 +14,12 @@ pub(super) struct Askers {
 }
 
 impl Askers {
-    /// Somebody lacks the datagram with that number. Whether that is new, and how many lack it by now.
-    pub(super) fn add(&mut self, now: Time, number: u64, from: SocketAddr) -> (bool, usize) {
+    /// Somebody lacks the datagram with that number; if nobody did before, it is due then. Whether that is new, and how many lack it by
+    /// now.
+    pub(super) fn add(&mut self, due: Time, number: u64, from: SocketAddr) -> (bool, usize) {
         let askers = self.by_datagram.entry(number).or_default();
         if askers.is_empty() {
-            self.queue.push_back((now + GATHER, number));
+            self.queue.push_back((due, number));
         }
         let is_new = !askers.contains(&from);
         if is_new {

@@ -1,7 +1,7 @@
 //! Repair: noticing what is missing, asking its owner for it, and answering.
 //!
-//! The owner gathers requests for a moment ([`askers`](super::askers)), and sends what several lack once, to all. Who waits to ask hears
-//! that, too, and asks no more.
+//! With a group the owner gathers requests for a moment ([`askers`](super::askers)), and sends what several lack once, to all. Who waits to
+//! ask hears that, too, and asks no more.
 //!
 //! A datagram that is lost twice is worth asking for again: only if nothing at all comes of what was asked for, time after time, a
 //! stream is to bring it. Requests go on beside it, for whatever the stream is not known to bring: where datagrams are lost a stream
@@ -32,6 +32,8 @@ const GRACE_BEHIND_STREAM: Duration = Duration::from_millis(16);
 /// Bytes of ranges in one request.
 const RANGE_BYTES_PER_NAK: usize = 1000;
 const REPAIRS_PER_NAK: usize = 128;
+/// From the first request for a datagram until it is sent again, if it can be sent to several at once.
+const GATHER: Duration = Duration::from_micros(300);
 
 impl Core {
     /// Something of a lane is missing, or may be: asks for it after a moment, if it is still missing then.
@@ -139,8 +141,10 @@ impl Core {
         }
         wanted.sort_unstable();
         wanted.dedup();
+        let several = self.multicasts() && self.members.len() > 1;
+        let due = if several { now + GATHER } else { now };
         for number in wanted.into_iter().take(REPAIRS_PER_NAK) {
-            match self.ring.ask(now, number, from) {
+            match self.ring.ask(now, due, number, from) {
                 Asked::Noted { askers, len } => {
                     self.budget.note_asked(len);
                     self.stats.repairs_united += u64::from(askers > 1);

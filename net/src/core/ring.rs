@@ -138,8 +138,8 @@ impl Ring {
         self.sent.get_mut(at)
     }
 
-    /// Somebody lacks a datagram: it goes out again soon, unless it was just sent there.
-    pub(super) fn ask(&mut self, now: Time, number: u64, from: SocketAddr) -> Asked {
+    /// Somebody lacks a datagram: it goes out again at `due`, unless it was just sent there.
+    pub(super) fn ask(&mut self, now: Time, due: Time, number: u64, from: SocketAddr) -> Asked {
         let Some(sent) = self.get_mut(number) else {
             return Asked::Gone;
         };
@@ -149,7 +149,7 @@ impl Ring {
             return Asked::Lingers;
         }
         let len = sent.bytes.len();
-        match self.askers.add(now, number, from) {
+        match self.askers.add(due, number, from) {
             (true, askers) => Asked::Noted { askers, len },
             (false, _) => Asked::Before,
         }
@@ -227,13 +227,14 @@ mod tests {
         let [a, b, c] = [1, 2, 3].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
         let us = Duration::from_micros;
         let mut ring = Ring::new(1, &Limits::default());
+        let ask = |ring: &mut Ring, at: Time, number, from| ring.ask(at, at + us(300), number, from);
         ring.push(vec![9; 30], vec![(0, 0, 1)]);
         ring.push(vec![8; 40], vec![(0, 1, 2)]);
-        assert_eq!(ring.ask(us(0), 0, a), Asked::Noted { askers: 1, len: 30 });
-        assert_eq!(ring.ask(us(100), 1, b), Asked::Noted { askers: 1, len: 40 });
-        assert_eq!(ring.ask(us(200), 0, a), Asked::Before);
-        assert_eq!(ring.ask(us(299), 0, b), Asked::Noted { askers: 2, len: 30 });
-        assert_eq!(ring.ask(us(299), 2, b), Asked::Gone);
+        assert_eq!(ask(&mut ring, us(0), 0, a), Asked::Noted { askers: 1, len: 30 });
+        assert_eq!(ask(&mut ring, us(100), 1, b), Asked::Noted { askers: 1, len: 40 });
+        assert_eq!(ask(&mut ring, us(200), 0, a), Asked::Before);
+        assert_eq!(ask(&mut ring, us(299), 0, b), Asked::Noted { askers: 2, len: 30 });
+        assert_eq!(ask(&mut ring, us(299), 2, b), Asked::Gone);
         assert_eq!(ring.due_at(), Some(us(300)));
         let due = ring.take_due().unwrap();
         assert_eq!((due.at, due.number, due.bytes.len(), due.askers), (us(300), 0, 30, vec![a, b]));
@@ -244,13 +245,13 @@ mod tests {
         ring.note_resent(us(410), 1, None);
         assert_eq!((ring.due_at(), ring.askers.len()), (None, (0, 0)));
         for asker in [a, b] {
-            assert_eq!(ring.ask(us(10_309), 0, asker), Asked::Lingers);
+            assert_eq!(ask(&mut ring, us(10_309), 0, asker), Asked::Lingers);
         }
-        assert_eq!(ring.ask(us(500), 0, c), Asked::Noted { askers: 1, len: 30 }, "it did not get that");
+        assert_eq!(ask(&mut ring, us(500), 0, c), Asked::Noted { askers: 1, len: 30 }, "it did not get that");
         for asker in [a, b, c] {
-            assert_eq!(ring.ask(us(10_409), 1, asker), Asked::Lingers, "all got it");
+            assert_eq!(ask(&mut ring, us(10_409), 1, asker), Asked::Lingers, "all got it");
         }
-        assert_eq!(ring.ask(us(10_410), 1, a), Asked::Noted { askers: 1, len: 40 });
+        assert_eq!(ask(&mut ring, us(10_410), 1, a), Asked::Noted { askers: 1, len: 40 });
     }
 
     #[test]
@@ -259,7 +260,7 @@ mod tests {
         let mut ring = Ring::new(1, &Limits { ring_datagrams: 2, ..Limits::default() });
         for clock in 0..2 {
             ring.push(vec![7], vec![(0, clock, clock + 1)]);
-            ring.ask(MS(0), clock, a);
+            ring.ask(MS(0), MS(1), clock, a);
         }
         ring.push(vec![7], vec![(0, 2, 3)]);
         assert_eq!((ring.askers.len(), ring.broken_bound()), ((1, 2), None));

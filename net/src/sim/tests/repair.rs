@@ -72,7 +72,7 @@ fn r2_without_multicast_each_that_asks_gets_its_copy() {
     lose(&mut stage, &[1, 2, 3], MS(1));
     stage.run(MS(8));
     let stats = stage.stats(0);
-    assert_eq!((stats.repairs_sent, stats.repairs_to_group, stats.repairs_united), (3, 0, 2));
+    assert_eq!((stats.repairs_sent, stats.repairs_to_group, stats.repairs_united), (3, 0, 0));
     for host in 1..5 {
         assert_eq!(stage.keys(host, "room"), ["first", "lost"]);
         assert_eq!(stage.stats(host).naks_sent, u64::from(host < 4));
@@ -275,7 +275,8 @@ fn a_storm_of_one_slow_receivers_requests_is_bounded_and_delays_nobody_else() {
 #[test]
 fn a_sender_whose_members_drop_slows_down_and_recovers() {
     let budget = 1_000_000;
-    let mut stage = stage_with(12, &[2, 1, 1], |build| build.limits.send_bytes_per_s = budget);
+    // What one of five asks for is no reason.
+    let mut stage = stage_with(12, &[2, 1, 1, 1, 1, 1], |build| build.limits.send_bytes_per_s = budget);
     stage.run(MS(1_000));
     assert_eq!((stage.stats(0).send_budget, stage.stats(0).send_budget_cuts), (budget, 0));
     for round in 0..10 {
