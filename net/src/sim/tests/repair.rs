@@ -266,7 +266,7 @@ fn a_storm_of_one_slow_receivers_requests_is_bounded_and_delays_nobody_else() {
     let repaired = stats.repair_bytes_sent - before.repair_bytes_sent;
     let told = stats.delta_bytes_sent - before.delta_bytes_sent;
     assert!(repaired > 0 && repaired <= 2 * told, "{repaired} B of repairs for {told} B told");
-    assert!(stage.stats(1).naks_sent <= seconds * 150, "{} requests", stage.stats(1).naks_sent);
+    assert!(stage.stats(1).naks_sent <= seconds * 60, "{} requests", stage.stats(1).naks_sent);
     assert_eq!(stage.stats(2).naks_sent, 0);
     assert!(worst <= MS(20), "a change was seen after {worst:?}");
     stage.settle();
@@ -275,8 +275,9 @@ fn a_storm_of_one_slow_receivers_requests_is_bounded_and_delays_nobody_else() {
 #[test]
 fn a_sender_whose_members_drop_slows_down_and_recovers() {
     let budget = 1_000_000;
-    // What one of five asks for is no reason.
-    let mut stage = stage_with(12, &[2, 1, 1, 1, 1, 1], |build| build.limits.send_bytes_per_s = budget);
+    // What one of nine asks for is no reason.
+    let mut stage =
+        stage_with(12, &[2, 1, 1, 1, 1, 1, 1, 1, 1, 1], |build| build.limits.send_bytes_per_s = budget);
     stage.run(MS(1_000));
     assert_eq!((stage.stats(0).send_budget, stage.stats(0).send_budget_cuts), (budget, 0));
     for round in 0..10 {
