@@ -59,8 +59,12 @@ impl World {
             if !is_member {
                 continue;
             }
-            // It may have forgotten the writer since it answered, having held it for down before.
-            if reader.core.peer(writer.node).is_none() && reader.core.stats().downs > 0 {
+            // Since it answered it may have forgotten the writer, having held it for down before, or met a later life of its name.
+            let excused = match reader.core.peer(writer.node) {
+                None => reader.core.stats().downs > 0,
+                Some(back) => back.incarnation > writer.life,
+            };
+            if excused {
                 continue;
             }
             let of = format!("n{} was told that n{} has its writes", writer.host, reader.host);
