@@ -270,7 +270,7 @@ impl Cluster {
             cluster: config.cluster_id(),
             name: config.node.clone(),
             timing: config.timing,
-            limits: Limits::default(),
+            limits: Limits { send_bytes_per_s: config.send_budget as u64, ..Limits::default() },
             tcp_port: sockets.tcp_port,
             receive_buffer: sockets.receive_buffer,
             seed,

@@ -1,7 +1,7 @@
 //! How to join a cluster: names, addresses, times; all checked before anything is opened.
 
 use crate::cluster::Cluster;
-use crate::core::Mode;
+use crate::core::{Mode, SEND_BYTES_PER_S};
 use crate::driver::{PeerNames, loopback_index};
 use crate::error::{ConfigError, JoinError};
 use crate::keys::Keys;
@@ -16,6 +16,9 @@ use std::time::Duration;
 const RECEIVE_BUFFER: usize = 8 * 1024 * 1024;
 const RECEIVE_BUFFER_MIN: usize = 2 * 1024;
 const RECEIVE_BUFFER_MAX: usize = 1024 * 1024 * 1024;
+/// Enough for what a node has to say with nothing to tell, many times over; and more than any network carries.
+const SEND_BUDGET_MIN: usize = 64 * 1024;
+const SEND_BUDGET_MAX: usize = 2 * 1024 * 1024 * 1024;
 /// Longest cluster name, in bytes.
 const CLUSTER_LEN_MAX: usize = 64;
 
@@ -149,6 +152,7 @@ pub struct Config {
     pub(crate) datagram_size: DatagramSize,
     pub(crate) receive_buffer: usize,
     pub(crate) epoch_file: Option<PathBuf>,
+    pub(crate) send_budget: usize,
     /// As behind a switch that passes no multicast on.
     #[cfg(test)]
     pub(crate) deaf_to_group: bool,
@@ -174,6 +178,7 @@ impl Config {
             datagram_size: DatagramSize::default(),
             receive_buffer: RECEIVE_BUFFER,
             epoch_file: None,
+            send_budget: SEND_BYTES_PER_S,
             #[cfg(test)]
             deaf_to_group: false,
         }
@@ -272,6 +277,16 @@ impl Config {
         self
     }
 
+    /// What this node sends in datagrams at most, in bytes a second, every copy counted: changes, and datagrams that others have
+    /// missed, which take a quarter of it at most. Default 64 MiB; 64 KiB to 2 GiB. Changes that are over it wait; one that is undone
+    /// meanwhile is not told at all. If members drop or lack much of what they are sent, less is sent for a while, down to a sixteenth of this:
+    /// see `send_budget` and `send_budget_cuts` in [`NetStats`](crate::NetStats). Snapshots go over TCP and are not counted.
+    #[must_use]
+    pub fn send_budget(mut self, bytes_per_s: usize) -> Self {
+        self.send_budget = bytes_per_s;
+        self
+    }
+
     /// Allows an interface other than the loopback without keys: everybody on that network can then read and forge presence.
     /// Default: false.
     #[must_use]
@@ -366,6 +381,7 @@ impl Config {
         for (field, value, min, max) in [
             ("receive_buffer", self.receive_buffer, RECEIVE_BUFFER_MIN, RECEIVE_BUFFER_MAX),
             ("hops", self.hops.into(), 1, 255),
+            ("send_budget", self.send_budget, SEND_BUDGET_MIN, SEND_BUDGET_MAX),
         ] {
             if value < min || value > max {
                 return Err(ConfigError::Number { field, value, min, max });
@@ -531,6 +547,7 @@ mod tests {
         assert!(refusal(mixed("239.255.0.1:7070", Interface::V6(1))).contains("named for IPv6"));
         assert!(refusal(Config::new("c").hops(0)).starts_with("hops is 0, it must be within 1..=255"));
         assert!(refusal(Config::new("c").receive_buffer(10)).starts_with("receive_buffer is 10, it must"));
+        assert!(refusal(Config::new("c").send_budget(65_535)).starts_with("send_budget is 65535, it must"));
         let lan = Interface::V4(Ipv4Addr::new(192, 0, 2, 1));
         let open = Config::new("c").multicast(SocketAddr::from(([239, 255, 0, 1], 7070)), lan);
         assert!(refusal(open.clone()).contains("192.0.2.1 is not the loopback"));

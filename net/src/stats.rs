@@ -2,7 +2,7 @@
 
 macro_rules! counters {
     ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
-        /// Numbers about a node's traffic, since it joined. Counters but for the last one.
+        /// Numbers about a node's traffic, since it joined. Counters, but for `receive_buffer_bytes` and `send_budget`.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         #[non_exhaustive]
         pub struct NetStats {
@@ -138,4 +138,20 @@ counters! {
     handovers,
     /// Receive buffer that the system granted, in bytes.
     receive_buffer_bytes,
+    /// Of the datagrams sent again, those that went once to the whole group, because several nodes had asked.
+    repairs_to_group,
+    /// Times that a node asked for a datagram that another had asked for a moment before: both had it at once.
+    repairs_united,
+    /// Times that a node asked for a datagram that it had just been sent again: that was on its way.
+    repairs_lingering,
+    /// Datagrams sent again later than they were due for want of budget, or not until they were asked for once more.
+    repairs_deferred,
+    /// Requests for repair that were not sent after all, because what was missing came in time: it was late, or others had asked.
+    naks_spared,
+    /// Times that changes were ready to be told and had to wait for the send budget.
+    flushes_deferred,
+    /// Times that the send budget was cut, because members dropped or lacked much of what they were sent.
+    send_budget_cuts,
+    /// The send budget as it is, in bytes a second.
+    send_budget,
 }

@@ -91,6 +91,9 @@ impl Core {
         if datagrams > limits.ring_datagrams || bytes > limits.ring_bytes {
             return Some(format!("the ring holds {datagrams} datagrams of {bytes} B"));
         }
+        if let Some(broken) = self.ring.broken_bound() {
+            return Some(broken);
+        }
         for member in self.members.values() {
             let waiting = member.lanes.iter().flat_map(|lane| lane.waiting.values());
             let waiting: usize = waiting.map(|waiting| waiting.body.len()).sum();

@@ -307,8 +307,9 @@ impl Gate {
         let (epoch, addr) = (header.key_epoch, from);
         let session = Session { addr, window, key: None, epoch, superseded: false, heard: now };
         self.sessions.insert((NodeId(of.node), of.session), session);
-        let bucket = self.strangers.remove(&from).unwrap_or_default();
-        self.members.entry(from).or_insert(bucket);
+        // It begins anew: what it spent by the measure of strangers would keep it silent for a while by that of members.
+        self.strangers.remove(&from);
+        self.members.entry(from).or_default();
         true
     }
 

@@ -27,7 +27,12 @@ pub(crate) struct Limits {
     /// Bytes given over streams in a second, all of them together, and in one go: so that they leave the rest its share.
     pub(crate) bulk_bytes_per_s: u64,
     pub(crate) bulk_burst: u64,
+    /// Bytes sent in datagrams in a second, at most: see [`budget`](super::budget).
+    pub(crate) send_bytes_per_s: u64,
 }
+
+/// What [`Limits::send_bytes_per_s`] is if nothing is configured.
+pub(crate) const SEND_BYTES_PER_S: usize = 64 * 1024 * 1024;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -44,6 +49,7 @@ impl Default for Limits {
             shared_bytes: 64 * 1024 * 1024,
             bulk_bytes_per_s: 256 * 1024 * 1024,
             bulk_burst: 1024 * 1024,
+            send_bytes_per_s: SEND_BYTES_PER_S as u64,
         }
     }
 }

@@ -139,6 +139,11 @@ impl Strain {
         }
     }
 
+    /// How many datagrams the system has dropped for this node since it began.
+    pub(super) fn drops(&self) -> u64 {
+        self.drops
+    }
+
     /// The system has dropped so many datagrams for this node since it began.
     pub(super) fn dropped(&mut self, now: Time, total: u64) {
         if total > self.drops {

@@ -44,15 +44,23 @@ pub(super) struct Lane {
     pub(super) primed: bool,
     /// The owner's clock was heard since the owner was last out of hearing.
     pub(super) confirmed: bool,
-    /// Only a snapshot helps.
+    /// A stream is to be asked for it.
     pub(super) needs_snapshot: bool,
-    /// One was asked for.
+    /// One was.
     pub(super) in_transfer: bool,
+    /// It is not what its owner's was at any clock: a stream brings it, or broke off, or it has diverged. Only the end of a stream mends
+    /// that; deltas wait for it.
+    pub(super) unclean: bool,
+    /// What is missing up to this clock is left to a stream; what is missing above it is asked for.
+    pub(super) left_to_stream: u64,
     /// Deltas that came too early, by their lower clock.
     pub(super) waiting: BTreeMap<u64, Waiting>,
     /// When to ask for what is missing.
     pub(super) nak_at: Option<Time>,
+    /// Requests that nothing has come of.
     pub(super) naks: u8,
+    /// The last request since something was first missing reached up to this clock; 0 if there was none.
+    pub(super) asked_to: u64,
     /// The owner's heartbeat as of which its clock is known.
     pub(super) named: u64,
     /// What its owner has said of it at a clock that was held then, and it was so.
@@ -66,9 +74,28 @@ impl Lane {
         self.primed && !self.needs_snapshot && !self.in_transfer && self.clock >= self.target
     }
 
-    /// Deltas wait for a snapshot.
-    pub(super) fn must_wait(&self) -> bool {
+    /// A stream is to bring it, or brings it.
+    pub(super) fn awaits_stream(&self) -> bool {
         self.needs_snapshot || self.in_transfer
+    }
+
+    /// A stream that is to bring it, if there is one, brings whatever is missing until it is there.
+    pub(super) fn leave_to_stream(&mut self) {
+        if self.awaits_stream() {
+            self.left_to_stream = u64::MAX;
+            self.nak_at = None;
+        }
+    }
+
+    /// Nothing is missing any more: no stream is needed, and nothing to be asked for.
+    pub(super) fn close(&mut self) {
+        self.nak_at = None;
+        self.asked_to = 0;
+        if !self.unclean {
+            self.needs_snapshot = false;
+            self.in_transfer = false;
+            self.left_to_stream = 0;
+        }
     }
 
     /// Something is missing between the clock held and what is known to be.
@@ -76,10 +103,10 @@ impl Lane {
         self.clock < self.target
     }
 
-    /// The ranges missing, in order.
+    /// The ranges missing that no stream is to bring, in order.
     pub(super) fn missing(&self) -> Vec<(u64, u64)> {
         let mut missing = Vec::new();
-        let mut clock = self.clock;
+        let mut clock = self.clock.max(self.left_to_stream);
         for (&lo, waiting) in &self.waiting {
             if lo > clock {
                 missing.push((clock, lo));
@@ -137,6 +164,8 @@ pub(super) struct Member {
     pub(super) relay_at: Time,
     /// It has said goodbye, counts as down, and is listed until then.
     pub(super) leaves_at: Option<Time>,
+    /// How many datagrams it has lost for want of room, as it said last.
+    pub(super) drops: Option<u64>,
 }
 
 impl Member {
@@ -161,11 +190,15 @@ impl Member {
         self.lanes.iter().all(|lane| lane.confirmed && lane.is_synced())
     }
 
-    /// Asks for a snapshot of a lane, soon.
+    /// Asks for a snapshot of a lane, soon; nothing else brings it.
     pub(super) fn want_snapshot(&mut self, lane: u16, at: Time) {
-        let lane = &mut self.lanes[usize::from(lane)];
-        lane.needs_snapshot = true;
-        lane.nak_at = None;
+        self.want_snapshot_beside(lane, at);
+        self.lanes[usize::from(lane)].leave_to_stream();
+    }
+
+    /// Asks for a snapshot of a lane, soon, beside the requests for what it lacks.
+    pub(super) fn want_snapshot_beside(&mut self, lane: u16, at: Time) {
+        self.lanes[usize::from(lane)].needs_snapshot = true;
         if self.transfer_at.is_none() {
             self.transfer_at = Some(at);
         }
@@ -219,6 +252,10 @@ mod tests {
             lane.waiting.insert(lo, Waiting { hi, body: Arc::clone(&body) });
         }
         assert_eq!(lane.missing(), [(4, 6), (11, 15), (16, 20)]);
+        lane.left_to_stream = 12;
+        assert_eq!(lane.missing(), [(12, 15), (16, 20)], "a stream brings the rest");
+        lane.left_to_stream = u64::MAX;
+        assert_eq!(lane.missing(), []);
         assert!(!lane.is_synced() && lane.has_gap());
     }
 }

@@ -4,10 +4,12 @@
 //! map, so a simulator can run many of them on virtual time and repeat a run exactly. The tracker is its only other
 //! party: local changes are read from it, remote ones applied to it.
 
+mod askers;
 #[cfg(any(test, feature = "sim"))]
 mod audit;
 mod barrier;
 mod bucket;
+mod budget;
 mod contacts;
 mod detector;
 mod encoded;
@@ -38,7 +40,7 @@ pub(crate) use io::{
     BarrierOutcome, Input, Mode, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time,
 };
 pub(crate) use keyring::KeyStep;
-pub(crate) use limits::Limits;
+pub(crate) use limits::{Limits, SEND_BYTES_PER_S};
 pub use member::MemberState;
 pub(crate) use rng::Rng;
 
@@ -110,6 +112,8 @@ pub(crate) struct Core {
     encodings: encoded::Encodings,
     /// The budget for what is given over streams.
     bulk: bucket::Bucket,
+    /// The budget for datagrams.
+    budget: budget::SendBudget,
     next_stream: u64,
     /// Announcements left, and when the next is due.
     announce: VecDeque<Time>,
@@ -176,6 +180,7 @@ impl Core {
             served: StreamId(0),
             encodings: encoded::Encodings::new(settings.limits.shared_bytes),
             bulk: bucket::Bucket::new(settings.limits.bulk_bytes_per_s, settings.limits.bulk_burst),
+            budget: budget::SendBudget::new(settings.limits.send_bytes_per_s),
             next_stream: 0,
             announce: ANNOUNCE_AT.iter().map(|&after| now + after).collect(),
             heartbeat_at: Time::MAX,
@@ -266,6 +271,7 @@ impl Core {
             self.drive_transfers(now, out);
             self.set_alarm(now);
         }
+        self.repair_if_due(now, out);
         self.drive_serves(now, out);
         self.drive_barriers(now, out);
         if self.purging {
@@ -285,6 +291,7 @@ impl Core {
             at = at.min(announce);
         }
         at = at.min(self.alarm).min(self.barriers.due_at()).min(self.serves_due_at());
+        at = at.min(self.repairs_due_at());
         match self.purging {
             true if self.encodings.reads_any() => at.min(now + PURGE_PAUSE),
             true => now,
@@ -305,7 +312,7 @@ impl Core {
     }
 
     pub(crate) fn stats(&self) -> NetStats {
-        self.stats
+        NetStats { send_budget: self.budget.rate(), ..self.stats }
     }
 
     pub(crate) fn version(&self) -> u64 {
@@ -461,9 +468,14 @@ impl Core {
 
     /// What is for everybody was counted once; it goes to the group, or to each of those who get it alone, or both.
     fn count_copies(&mut self, len: usize) {
-        let copies = self.fan_out().len() as u64 + u64::from(self.multicasts());
+        let copies = self.copies();
         self.stats.datagrams_sent = self.stats.datagrams_sent + copies - 1;
         self.stats.bytes_sent = self.stats.bytes_sent + copies * len as u64 - len as u64;
+    }
+
+    /// How many copies of what is for everybody go out.
+    fn copies(&self) -> u64 {
+        self.fan_out().len() as u64 + u64::from(self.multicasts())
     }
 
     fn count_sent(&mut self, len: usize) {

@@ -118,6 +118,7 @@ impl Core {
                         self.jump_above(now, highest, out);
                     }
                 }
+                Frame::Drops(drops) => self.on_drops(sender, drops),
                 // It has not heard this node's proof, or knows it no longer.
                 Frame::Challenge(challenge) => self.answer_challenge(sender, &challenge, out),
                 Frame::Proof(_) => {}
@@ -249,6 +250,7 @@ impl Core {
                     copies_until: Time::ZERO,
                     relay_at: Time::MAX,
                     leaves_at: None,
+                    drops: None,
                 };
                 self.members.insert(sender.node, member);
                 self.gate.supersede_others(sender.node, sender.session);
@@ -349,7 +351,18 @@ impl Core {
             self.note_gap(now, sender.node, lane);
         }
         for digest in &heartbeat.digests {
+            self.note_clock(now, sender.node, digest);
             self.compare_digest(now, sender.node, digest);
+        }
+    }
+
+    /// A digest says where its lane is, too, to who has missed the heartbeats that named it.
+    fn note_clock(&mut self, now: Time, node: NodeId, digest: &wire::LaneDigest) {
+        let lane =
+            self.members.get_mut(&node).and_then(|member| member.lanes.get_mut(usize::from(digest.lane)));
+        if let Some(lane) = lane.filter(|lane| lane.primed && lane.target < digest.clock) {
+            lane.target = digest.clock;
+            self.note_gap(now, node, digest.lane);
         }
     }
 
@@ -372,6 +385,7 @@ impl Core {
         if differs && (is_clean || planted!(DigestWhileUnclean)) {
             self.stats.digest_mismatches += 1;
             self.replica.mark_diverged(node, digest.lane);
+            member.lanes[usize::from(digest.lane)].unclean = true;
             member.want_snapshot(digest.lane, now);
             self.version += 1;
         } else if is_clean {
@@ -404,15 +418,20 @@ impl Core {
             return;
         }
         let is_early = delta.lo > lane.clock && !planted!(NoGapCheck);
-        let must_wait = lane.must_wait() && !planted!(DeltaDuringSnapshot);
+        let must_wait = lane.unclean && !planted!(DeltaDuringSnapshot);
         if is_early || must_wait {
             if delta.lo > lane.clock {
                 self.stats.gaps += 1;
+            }
+            if delta.hi <= lane.asked_to {
+                // Not in vain.
+                lane.naks = 0;
             }
             let body = kept.get_or_insert_with(|| body.into());
             let bytes_max = self.settings.limits.waiting_bytes;
             if !member.keep_waiting(delta.lane, (delta.lo, delta.hi), body, bytes_max) {
                 self.stats.reorder_overflows += 1;
+                member.lanes[usize::from(delta.lane)].leave_to_stream();
             }
             self.note_gap(now, sender.node, delta.lane);
             return;
@@ -437,10 +456,11 @@ impl Core {
                 let lane = &mut member.lanes[at];
                 lane.clock = clock;
                 lane.primed = true;
-                lane.naks = 0;
                 if !lane.has_gap() {
-                    lane.nak_at = None;
+                    self.stats.naks_spared += u64::from(lane.nak_at.is_some() && lane.asked_to == 0);
+                    lane.close();
                 }
+                lane.naks = 0;
                 if lane.is_synced() != was_synced {
                     self.version += 1;
                 }
@@ -451,6 +471,8 @@ impl Core {
                 if matches!(error, ApplyError::TooLong { .. } | ApplyError::Full { .. }) {
                     self.stats.refused_operations += 1;
                 }
+                let held = self.replica.remote_lane(node, delta.lane);
+                member.lanes[at].unclean = held.is_some_and(|held| held.condition != LaneCondition::Clean);
                 member.want_snapshot(delta.lane, now);
                 self.version += 1;
             }
@@ -460,7 +482,7 @@ impl Core {
     /// Applies what waited in a lane, as far as it now fits.
     pub(super) fn apply_waiting(&mut self, now: Time, node: NodeId, lane: u16) {
         while let Some(member) = self.members.get_mut(&node)
-            && (!member.lanes[usize::from(lane)].must_wait() || planted!(DeltaDuringSnapshot))
+            && (!member.lanes[usize::from(lane)].unclean || planted!(DeltaDuringSnapshot))
             && let Some((lo, waiting)) = member.take_waiting(lane)
         {
             if waiting.hi <= member.lanes[usize::from(lane)].clock {
@@ -490,10 +512,22 @@ impl Core {
             return;
         }
         for &lane in &offer.lanes {
-            let late = member.lanes.get(usize::from(lane)).is_some_and(Lane::has_gap);
-            if late {
-                member.want_snapshot(lane, now);
+            match member.lanes.get_mut(usize::from(lane)) {
+                // What it is to bring is not known yet, or less than what is missing; it is seen at its end.
+                Some(late) if late.has_gap() && late.in_transfer => late.leave_to_stream(),
+                Some(late) if late.has_gap() => member.want_snapshot(lane, now),
+                _ => {}
             }
+        }
+    }
+
+    /// A member says how many datagrams found its buffer full. What it says first is of the time before.
+    fn on_drops(&mut self, sender: Sender, drops: wire::Drops) {
+        let known = self.members.get_mut(&sender.node).filter(|member| member.session == sender.session);
+        if let Some(member) = known
+            && member.drops.replace(drops.total).is_some_and(|before| before < drops.total)
+        {
+            self.budget.note_dropped();
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::Core;
 use super::io::{Output, Phase, Target, Time};
+use super::member::MemberState;
 use crate::wire;
 use headcount::NodeId;
 use headcount::replica::{Op, Replica};
@@ -19,6 +20,8 @@ const FULL_HEARTBEAT_EVERY: u64 = 8;
 /// What waits is still told before a goodbye, unless there is no end to it.
 const FLUSHES_BEFORE_GOODBYE: usize = 64;
 const FAREWELLS: u8 = 3;
+/// Clocks of a lane taken at once if the budget is all but spent.
+const CLOCKS_PER_DELTA_MIN: usize = 16;
 /// What a clock is taken to cost at first, in 64ths of a byte.
 const CLOCK_COST_FIRST: u64 = 50 * 64;
 const FAREWELL_EVERY: Duration = Duration::from_millis(20);
@@ -142,9 +145,14 @@ impl Core {
     }
 
     pub(super) fn flush_if_due(&mut self, now: Time, out: &mut Output) {
-        if self.own.flush_at.is_some_and(|at| now >= at) {
+        let is_due = self.own.flush_at.is_some_and(|at| now >= at);
+        let ready_at = self.budget.ready_at();
+        if is_due && ready_at > now {
+            self.own.flush_at = Some(ready_at);
+            self.stats.flushes_deferred += u64::from(self.budget.waits());
+        } else if is_due {
             self.own.flush_at = None;
-            let done = self.flush(out);
+            let done = self.flush(Some(now), out);
             self.own.flushed_at = Some(now);
             self.own.tail_at = Some(now + TAIL);
             if done {
@@ -159,19 +167,22 @@ impl Core {
         }
     }
 
-    /// Sends what the lanes did since the last time. False if there is more than one flush may send.
-    fn flush(&mut self, out: &mut Output) -> bool {
+    /// Sends what the lanes did since the last time. False if there is more than one flush may send, or the budget allows `now`; without
+    /// a time, it is not asked.
+    fn flush(&mut self, now: Option<Time>, out: &mut Output) -> bool {
         let limits = self.settings.limits;
-        let mut packer = Packer::new(self.body_max());
+        let mut packer = Packer::new(self.body_max(), now);
         for lane in 0..self.replica.lanes() {
             let at = usize::from(lane);
             while self.replica.lane_clock(lane) > self.own.sent[at] {
-                if packer.datagrams >= limits.datagrams_per_flush {
+                let is_spent = now.is_some_and(|now| self.budget.ready_at() > now);
+                if packer.datagrams >= limits.datagrams_per_flush || is_spent {
                     packer.ship(self, out);
                     return false;
                 }
                 let since = self.own.sent[at];
-                let Ok(delta) = self.replica.delta(lane, since, limits.clocks_per_delta) else {
+                let clocks_max = now.map_or(limits.clocks_per_delta, |now| self.clocks_within_budget(now));
+                let Ok(delta) = self.replica.delta(lane, since, clocks_max) else {
                     // The log has run over: peers will see the gap in the next heartbeat and take a snapshot.
                     self.own.sent[at] = self.replica.lane_clock(lane);
                     self.own.moved[at] = true;
@@ -200,6 +211,14 @@ impl Core {
         true
     }
 
+    /// How many clocks to take of a lane at once, so that what they take of datagrams is not much more than the budget allows.
+    fn clocks_within_budget(&self, now: Time) -> usize {
+        let bytes = self.budget.room(now) / self.copies().max(1);
+        let clocks = bytes.saturating_mul(64) / self.own.clock_cost.max(1);
+        let all = self.settings.limits.clocks_per_delta;
+        usize::try_from(clocks).unwrap_or(all).clamp(CLOCKS_PER_DELTA_MIN.min(all), all)
+    }
+
     pub(super) fn heartbeat_if_due(&mut self, now: Time, out: &mut Output) {
         if now < self.heartbeat_at {
             return;
@@ -209,6 +228,8 @@ impl Core {
             self.own.all_moved();
         }
         self.send_heartbeat(now, true, out);
+        let receivers = self.members.values().filter(|member| member.state != MemberState::Down).count();
+        self.stats.send_budget_cuts += u64::from(self.budget.adapt(now, receivers as u64));
         // What widened thresholds may have eased.
         self.alarm = now;
         // Give or take a tenth, so that nodes do not fall into step.
@@ -272,6 +293,10 @@ impl Core {
         };
         let mut body = Vec::new();
         heartbeat.put(&mut body);
+        let drops = self.hearing.strain.drops();
+        if with_heard && drops > 0 {
+            wire::Drops { total: drops }.put(&mut body);
+        }
         if with_heard {
             let room = wire::BODY_MAX.saturating_sub(body.len() + wire::Heard::OVERHEAD);
             self.heard(now, room).put(&mut body);
@@ -318,7 +343,7 @@ impl Core {
         match self.phase {
             Phase::Live => {
                 for _ in 0..FLUSHES_BEFORE_GOODBYE {
-                    if self.flush(out) {
+                    if self.flush(None, out) {
                         break;
                     }
                 }
@@ -356,15 +381,17 @@ struct Packer {
     frames: Vec<(u16, u64, u64)>,
     datagrams: usize,
     told: u64,
+    /// When that is, for the budget.
+    now: Option<Time>,
     /// Clocks packed, and the bytes of bodies shipped.
     clocks: u64,
     shipped: usize,
 }
 
 impl Packer {
-    fn new(body_max: usize) -> Self {
+    fn new(body_max: usize, now: Option<Time>) -> Self {
         let writer = wire::DeltaWriter::new(body_max);
-        Self { writer, frames: Vec::new(), datagrams: 0, told: 0, clocks: 0, shipped: 0 }
+        Self { writer, frames: Vec::new(), datagrams: 0, told: 0, now, clocks: 0, shipped: 0 }
     }
 
     /// What a clock took, in 64ths of a byte, if enough of them were packed to say.
@@ -387,6 +414,9 @@ impl Packer {
         let bytes = core.seal(&body);
         core.count_sent(bytes.len());
         core.count_copies(bytes.len());
+        if let Some(now) = self.now {
+            core.budget.take(now, bytes.len(), core.copies());
+        }
         core.stats.delta_datagrams_sent += 1;
         core.stats.delta_bytes_sent += bytes.len() as u64;
         core.stats.delta_ops_sent += std::mem::take(&mut self.told);

@@ -135,6 +135,11 @@ impl Core {
         if self.bulk.ready_at() > now {
             return;
         }
+        let wanted = self.serves.values().any(|serve| serve.wants_more);
+        self.budget.note_bulk(now, wanted);
+        if self.budget.bulk_ready_at(now) > now {
+            return;
+        }
         let wants_more = |(&id, serve): (&StreamId, &Serve)| serve.wants_more.then_some(id);
         let after = self.serves.range((Bound::Excluded(self.served), Bound::Unbounded)).find_map(wants_more);
         if let Some(id) = after.or_else(|| self.serves.iter().find_map(wants_more)) {
@@ -146,7 +151,7 @@ impl Core {
     /// When there is something to be given, or to be put away.
     pub(super) fn serves_due_at(&self) -> Time {
         let wanted = self.serves.values().any(|serve| serve.wants_more);
-        let bulk = if wanted { self.bulk.ready_at() } else { Time::MAX };
+        let bulk = if wanted { self.budget.bulk_ready_at(self.bulk.ready_at()) } else { Time::MAX };
         let waits = self.serves.values().filter_map(|serve| serve.relay.as_ref()).map(Relay::due_at);
         bulk.min(self.encodings.due_at()).min(waits.min().unwrap_or(Time::MAX))
     }
@@ -207,7 +212,8 @@ impl Core {
                 self.stats.snapshot_lanes_encoded += 1;
             }
         }
-        self.bulk.take(now, bytes.len());
+        self.bulk.take(now, bytes.len() as u64);
+        self.budget.note_bulk(now, false);
         self.stats.snapshot_bytes_sent += bytes.len() as u64;
         out.streams.push((id, StreamAction::Send(bytes)));
         if done {

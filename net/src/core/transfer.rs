@@ -2,6 +2,7 @@
 
 use super::Core;
 use super::io::{Output, StreamAction, StreamId, StreamInput, Time};
+use super::member::Member;
 use super::relay::{ASK_EVERY, RELAY_STALL};
 use crate::wire::{self, Message, MessageBuffer};
 use headcount::replica::{ApplyError, DeltaView, LaneCondition};
@@ -131,8 +132,21 @@ impl Core {
         }
     }
 
-    /// Begins the streams that are due, gives up those that stall.
+    /// Begins the streams that are due, gives up those that stall, and ends those whose lanes have come in another way before they began.
     pub(super) fn drive_transfers(&mut self, now: Time, out: &mut Output) {
+        let in_vain = |fetch: &Fetch| {
+            let lane_is_wanted = |member: &Member, &lane: &u16| member.lanes[usize::from(lane)].in_transfer;
+            // What a relay is asked for is wanted whether or not the lane waits for it.
+            let is_the_owners = fetch.via.is_none() && fetch.current.is_none();
+            let member = self.members.get(&fetch.node).filter(|_| is_the_owners);
+            let is_over = |member| !fetch.lanes.iter().any(|lane| lane_is_wanted(member, lane));
+            !fetch.lanes.is_empty() && member.is_some_and(is_over)
+        };
+        let in_vain: Vec<StreamId> =
+            self.fetches.iter().filter_map(|(&id, fetch)| in_vain(fetch).then_some(id)).collect();
+        for id in in_vain {
+            self.end_fetch(now, id, None, out);
+        }
         let stalled = |(&id, deadline): (&StreamId, Time)| (now >= deadline).then_some(id);
         let fetches: Vec<_> =
             self.fetches.iter().filter_map(|(id, fetch)| stalled((id, fetch.deadline))).collect();
@@ -251,18 +265,13 @@ impl Core {
             }
             Message::LaneBegin { lane, base, as_of, .. } => {
                 let begun = self.replica.snapshot_begin(node, life, lane, base, as_of);
-                if begun.is_ok()
-                    && let Some(member) = self.members.get_mut(&node)
-                {
-                    member.lanes[usize::from(lane)].in_transfer = true;
-                }
-                fetch.begin(lane, Kind::Snapshot, begun)
+                self.lane_begins(fetch, (lane, as_of), Kind::Snapshot, begun)
             }
             // Only the owner has the operations.
             Message::OpsBegin { .. } if fetch.via.is_some() => Next::Failed,
             Message::OpsBegin { lane, lo, as_of } => {
                 let begun = self.replica.catch_up_begin(node, life, lane, lo, as_of);
-                fetch.begin(lane, Kind::CatchUp, begun)
+                self.lane_begins(fetch, (lane, as_of), Kind::CatchUp, begun)
             }
             Message::Chunk(ref chunk) => fetch.part(chunk.lane, Kind::Snapshot, || {
                 let range = (chunk.lo, chunk.hi);
@@ -304,6 +313,23 @@ impl Core {
         }
     }
 
+    /// A lane begins to come: deltas wait for its end, and what it does not bring is asked for meanwhile.
+    fn lane_begins(
+        &mut self,
+        fetch: &mut Fetch,
+        (number, as_of): (u16, u64),
+        kind: Kind,
+        begun: Result<(), ApplyError>,
+    ) -> Next {
+        let next = fetch.begin(number, kind, begun);
+        let comes = fetch.current.is_some_and(|current| current.wanted);
+        if let Some(member) = self.members.get_mut(&fetch.node).filter(|_| comes) {
+            let lane = &mut member.lanes[usize::from(number)];
+            (lane.in_transfer, lane.unclean, lane.left_to_stream) = (true, true, as_of);
+        }
+        next
+    }
+
     /// A lane is through: its live deltas go on from there. False if it was of no use, and is needed still. What was `relayed` may be
     /// older than what the owner said last.
     fn lane_arrived(&mut self, now: Time, node: NodeId, number: u16, relayed: bool) -> bool {
@@ -314,7 +340,7 @@ impl Core {
             return false;
         };
         let lane = &mut member.lanes[usize::from(number)];
-        lane.in_transfer = false;
+        (lane.in_transfer, lane.unclean, lane.left_to_stream) = (false, false, 0);
         if relayed {
             lane.primed = true;
             lane.needs_snapshot = false;
@@ -350,8 +376,13 @@ impl Core {
                 continue;
             }
             self.replica.snapshot_abort(fetch.node, lane);
-            member.lanes[usize::from(lane)].in_transfer = false;
-            member.want_snapshot(lane, at);
+            let left_out = &mut member.lanes[usize::from(lane)];
+            let is_wanted = std::mem::replace(&mut left_out.in_transfer, false);
+            if left_out.unclean {
+                member.want_snapshot(lane, at);
+            } else if is_wanted {
+                member.want_snapshot_beside(lane, at);
+            }
         }
         if let Some(due) = member.transfer_at {
             member.transfer_at = Some(due.max(at));

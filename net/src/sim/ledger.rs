@@ -1,14 +1,19 @@
-//! What every process has said, by session: the numbers of its packets, and which clocks of its lanes it ever told.
+//! What every process has said, by session: the numbers of its packets, which of them it sent again and where, and which clocks of
+//! its lanes it ever told.
 
 use super::Breach;
 use super::oracle::ProcessId;
 use super::sealing;
-use crate::core::Time;
+use crate::core::{Target, Time};
 use crate::wire::{self, Frame};
 use headcount::{Incarnation, NodeId};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::time::Duration;
 use xxhash_rust::xxh3::xxh3_64;
+
+/// What was sent again is not sent there once more within so long.
+const LINGER: Duration = Duration::from_millis(10);
 
 /// See the module's documentation.
 #[derive(Debug, Default)]
@@ -26,7 +31,20 @@ struct Said {
     at: Time,
     /// Packet number → a hash of its bytes, and when it was sent first.
     packets: BTreeMap<u64, (u64, Time)>,
+    /// Packet number → when it was sent again last, to all or to whom.
+    repairs: BTreeMap<u64, Vec<(Time, Target)>>,
     lanes: BTreeMap<u16, Told>,
+}
+
+impl Said {
+    /// A packet is sent again. Whether it was sent there only just.
+    fn repeats(&mut self, now: Time, packet: u64, target: Target) -> bool {
+        let repairs = self.repairs.entry(packet).or_default();
+        repairs.retain(|&(at, _)| now < at + LINGER);
+        let repeats = repairs.iter().any(|&(_, to)| to == Target::Group || to == target);
+        repairs.push((now, target));
+        repeats
+    }
 }
 
 #[derive(Debug, Default)]
@@ -38,13 +56,14 @@ struct Told {
 
 impl Ledger {
     /// A process in that life sends a datagram. A packet number stands for the same bytes for ever, and a session for one
-    /// process: under a cipher, anything else would be a nonce used twice.
+    /// process: under a cipher, anything else would be a nonce used twice. Clocks are told once; after that, only the same
+    /// packet is sent again.
     pub(crate) fn note_sent(
         &mut self,
         now: Time,
         process: ProcessId,
         life: Incarnation,
-        bytes: &[u8],
+        (target, bytes): (Target, &[u8]),
     ) -> Result<(), Breach> {
         let Some((header, body)) = sealing::open(bytes) else {
             return Err(Breach::new("9", format!("process {process} sends what does not open")));
@@ -54,6 +73,7 @@ impl Ledger {
             life,
             at: now,
             packets: BTreeMap::new(),
+            repairs: BTreeMap::new(),
             lanes: BTreeMap::new(),
         });
         if said.process != process {
@@ -63,7 +83,13 @@ impl Ledger {
         (said.life, said.at) = (life, now);
         let hash = xxh3_64(bytes);
         match said.packets.entry(header.packet) {
-            Entry::Occupied(sent) if sent.get().0 == hash => return Ok(()),
+            Entry::Occupied(sent) if sent.get().0 == hash => {
+                if said.repeats(now, header.packet, target) {
+                    let what = format!("process {process} sends packet {} there again", header.packet);
+                    return Err(Breach::new("7", what));
+                }
+                return Ok(());
+            }
             Entry::Occupied(_) => {
                 let what = format!("process {process} sends two packets {}", header.packet);
                 return Err(Breach::new("9", what));
@@ -74,6 +100,10 @@ impl Ledger {
             match frame {
                 Frame::Delta(delta) => {
                     let told = said.lanes.entry(delta.lane).or_default();
+                    if delta.lo < told.hi {
+                        let what = format!("process {process} tells clock {} again", delta.lo + 1);
+                        return Err(Breach::new("9", format!("{what} in packet {}", header.packet)));
+                    }
                     if delta.lo > told.hi {
                         told.holes.push((told.hi, delta.lo));
                     }

@@ -89,6 +89,10 @@ mutants! {
     WaitingUnbounded, "waiting deltas without a bound";
     /// A packet that has come before is taken again.
     PacketsTwice, "packets taken twice";
+    /// What was just sent again is sent once more to who asks once more.
+    LingerIgnored, "linger ignored";
+    /// What is sent again is sealed anew, under another number.
+    RepairResealed, "repair with other bytes";
 }
 
 /// How many of [`Mutant::ALL`], from its beginning, PROTOCOL.md names.

@@ -99,6 +99,7 @@ fn random_world(seed: u64) -> World {
                     shared_bytes: pick(&mut rng, &[0, 4_000, 64_000_000]),
                     bulk_bytes_per_s: pick(&mut rng, &[200_000, 256_000_000]),
                     bulk_burst: pick(&mut rng, &[1, 20_000]),
+                    send_bytes_per_s: pick(&mut rng, &[100_000, 2_000_000, 64_000_000]),
                 };
             }
             build.timing.forget_after = MS(pick(&mut rng, &[3_000, 12_000, 1_200_000]));

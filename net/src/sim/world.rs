@@ -344,7 +344,7 @@ impl World {
         };
         let by_group = target == Target::Group && process.core.multicasts();
         self.trace.mix(&bytes);
-        self.ledger.note_sent(now, from, life, &bytes)?;
+        self.ledger.note_sent(now, from, life, (target, &bytes))?;
         if self.network.refuses(&mut self.rng, now, host) {
             self.faults.unsent += 1;
             if let Some(process) = self.process_mut(from) {

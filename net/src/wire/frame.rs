@@ -5,6 +5,7 @@ use std::iter;
 use super::WireError;
 use super::control::{Heartbeat, Hello, IncReject, Leave, Nak, SnapshotOffer};
 use super::delta::{Context, DeltaFrame};
+use super::drops::Drops;
 use super::heard::Heard;
 use super::peers::Peers;
 use super::proof::{Challenge, Proof};
@@ -23,6 +24,7 @@ pub(super) const CHALLENGE: u8 = 8;
 pub(super) const PROOF: u8 = 9;
 pub(super) const HEARD: u8 = 10;
 pub(super) const PEERS: u8 = 11;
+pub(super) const DROPS: u8 = 12;
 
 /// One frame, of a type that this version knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +40,7 @@ pub(crate) enum Frame<'a> {
     Proof(Proof),
     Heard(Heard),
     Peers(Peers),
+    Drops(Drops),
 }
 
 /// The frames of an opened datagram's body. Ends after the first error.
@@ -61,12 +64,16 @@ pub(crate) fn frames(body: &[u8]) -> impl Iterator<Item = Result<Frame<'_>, Wire
     })
 }
 
+fn is_known(kind: u8) -> bool {
+    (HELLO..=DROPS).contains(&kind)
+}
+
 fn walk(body: &[u8]) -> Result<(), WireError> {
     let mut reader = Reader::new(body);
     while !reader.is_empty() {
         let kind = reader.u8()?;
         reader.bytes()?;
-        if kind & CRITICAL != 0 && !(HELLO..=PEERS).contains(&(kind & !CRITICAL)) {
+        if kind & CRITICAL != 0 && !is_known(kind & !CRITICAL) {
             return Err(WireError::CriticalFrame);
         }
     }
@@ -89,6 +96,7 @@ fn next_known<'a>(reader: &mut Reader<'a>, context: &mut Context) -> Result<Opti
             PROOF => Frame::Proof(Proof::decode(body)?),
             HEARD => Frame::Heard(Heard::decode(body)?),
             PEERS => Frame::Peers(Peers::decode(body)?),
+            DROPS => Frame::Drops(Drops::decode(body)?),
             _ => continue,
         }));
     }
@@ -127,6 +135,7 @@ impl Frame<'_> {
             Self::Proof(frame) => frame.put(out),
             Self::Heard(frame) => frame.put(out),
             Self::Peers(frame) => frame.put(out),
+            Self::Drops(frame) => frame.put(out),
         }
     }
 }
@@ -146,6 +155,7 @@ pub(super) mod tests {
             3 => any_control(),
             1 => any_delta().prop_map(Frame::Delta),
             1 => any_peers().prop_map(Frame::Peers),
+            1 => any::<u64>().prop_map(|total| Frame::Drops(Drops { total })),
         ]
     }
 
@@ -222,7 +232,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=PEERS) {
+        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=DROPS) {
             let _ = frames(&body).count();
             let mut framed = Vec::new();
             put_frame(&mut framed, kind, |out| out.extend_from_slice(&body));

@@ -46,6 +46,7 @@
 //! | 9 | Proof | cookie 16 B |
 //! | 10 | Heard | flags `u8`, reports `[session u32, age u8, covered v]` |
 //! | 11 | Peers | addresses `[family u8 = 4 or 6, ip 4 or 16 B, port u16]` |
+//! | 12 | Drops | total `v` |
 //!
 //! Flags of Hello: 1 = an answer is wanted, 2 = the sender has no incarnation yet, 4 = it wants copies of everything for itself (no multicast
 //! reaches it). Wire min is not above wire max. Of Heard: 1 = receivers shall say soon what they have covered. Other bits mean nothing yet
@@ -155,6 +156,7 @@ mod delta_size;
 mod delta_writer;
 mod dictionary;
 mod dots;
+mod drops;
 mod frame;
 mod heard;
 mod message_buffer;
@@ -174,6 +176,7 @@ pub(crate) use delta::DeltaFrame;
 pub(crate) use delta_size::op_len_max;
 pub(crate) use delta_writer::DeltaWriter;
 pub(crate) use dots::DotsWriter;
+pub(crate) use drops::Drops;
 pub(crate) use frame::{Frame, frames};
 pub(crate) use heard::{Heard, Report};
 pub(crate) use message_buffer::MessageBuffer;

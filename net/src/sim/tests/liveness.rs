@@ -313,7 +313,8 @@ fn a_barrier_that_reported_true_means_that_everybody_sees_the_write() {
                 stage.run(MS(1));
                 let took = stage.world.now - since;
                 assert!(took < MS(4_000), "not reached at {loss} in a thousand");
-                assert!(loss > 0 || took < MS(20), "{took:?} in calm weather");
+                // The barrier's first heartbeat may be covered by nobody, because a later one has overtaken it; after 20 ms there is another.
+                assert!(loss > 0 || took < MS(40), "{took:?} in calm weather");
             }
             // That it is so is also checked by the invariant; here it is looked up.
             for reader in 0..4 {

@@ -6,6 +6,7 @@ mod membership;
 mod modes;
 mod random;
 mod relay;
+mod repair;
 mod replication;
 mod stage;
 mod succession;

@@ -72,6 +72,7 @@ pub(super) fn frame_fields(frame: &Frame<'_>) -> Value {
             })).collect::<Vec<_>>(),
         }}),
         Frame::Peers(peers) => json!({"peers": peers.addrs}),
+        Frame::Drops(drops) => json!({"drops": drops.total}),
     }
 }
 

@@ -141,6 +141,7 @@ pub(super) fn all_frames() -> Vec<(&'static str, Vec<Frame<'static>>)> {
         ("proof", vec![Frame::Proof(Proof { cookie: COOKIE })]),
         ("heard", vec![Frame::Heard(Heard { flags: Heard::ANSWER_WANTED, reports })]),
         ("peers", vec![Frame::Peers(Peers { addrs })]),
+        ("drops", vec![Frame::Drops(Drops { total: 300 })]),
         (
             "several frames",
             vec![
