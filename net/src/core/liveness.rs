@@ -215,7 +215,11 @@ impl Core {
 
     /// Looks whether most of the others fell silent at once: then the fault is likely here.
     pub(super) fn judge_isolation(&mut self, now: Time, timing: &Timing, out: &mut Output) {
-        let peers = self.members.values().filter(|member| member.state != MemberState::Down);
+        // Who has reached the limit goes down now, whatever is found here.
+        let counts = |member: &&Member| {
+            member.state != MemberState::Down && now.saturating_sub(member.heard) < timing.down_limit
+        };
+        let peers = self.members.values().filter(counts);
         let (mut all, mut silent) = (0, Vec::new());
         for member in peers {
             all += 1;

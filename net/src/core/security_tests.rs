@@ -285,6 +285,31 @@ fn a_member_that_floods_spends_its_own_budget() {
 }
 
 #[test]
+fn who_has_proven_itself_is_not_held_to_what_it_spent_as_a_stranger() {
+    let mut few = Few::live(&["a", "b"], Budget::default());
+    let (now, a) = (few.now, &mut few.nodes[0].core);
+    let from = SocketAddr::from(([10, 9, 9, 9], 9));
+    let (stranger, mut out) = (SenderId { node: 99, session: 99 }, Output::default());
+    while a.stats.over_budget == 0 {
+        let header = wire::Header { suite: 1, cluster: 7, key_epoch: 1, node: 99, session: 99, packet: 1 };
+        let mut bytes = Vec::new();
+        wire::begin(&mut bytes, &header);
+        bytes.extend_from_slice(&[0; 20]);
+        a.handle(now, Input::Datagram { from, bytes: &bytes, by_group: true }, &mut out);
+        assert!(a.stats.auth_failed < 1_000, "its budget is small");
+    }
+    let header = wire::Header { suite: 1, cluster: 7, key_epoch: 1, node: 99, session: 99, packet: 1 };
+    let cookie = a.gate.challenge(now, from, stranger).expect("the first is not paced");
+    assert!(a.gate.prove(now, from, &header, &cookie, |_, _| false));
+    let (over, failed) = (a.stats.over_budget, a.stats.auth_failed);
+    let mut bytes = Vec::new();
+    wire::begin(&mut bytes, &header);
+    bytes.extend_from_slice(&[0; 20]);
+    a.handle(now, Input::Datagram { from, bytes: &bytes, by_group: true }, &mut out);
+    assert_eq!((a.stats.over_budget, a.stats.auth_failed), (over, failed + 1), "it is looked at");
+}
+
+#[test]
 fn made_up_addresses_and_sessions_take_a_bounded_part_of_memory_and_time() {
     let mut few = Few::live(&["a", "b"], Budget::default());
     let mut body = Vec::new();

@@ -28,6 +28,11 @@ fn r8_many_joiners_at_once_take_a_few_streams_at_a_time_of_lanes_that_are_encode
     for topic in 0..40 {
         stage.fill(0, &format!("room {topic}"), 100);
     }
+    // Slow enough for four streams to be under way when the others ask.
+    stage.go(|world| {
+        world.make_slow(4_000, MS(1));
+        Ok(())
+    });
     let before = stage.stats(0);
     joiners.clone().for_each(|host| stage.start(host));
     // That never more than four are served is checked at every step.
