@@ -52,6 +52,7 @@ mod network;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stats;
+mod timing;
 mod wire;
 
 pub use cluster::{Cluster, Health, Member, Status};
