@@ -55,7 +55,8 @@ fn nodes_of(pid: u32) -> Vec<u32> {
 
 fn is_node(pid: u32) -> bool {
     let line = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    line.contains("\0node\0--name\0node-")
+    // Not `ip netns exec`, which is about to become one and is not in its namespace yet.
+    line.contains("\0node\0--name\0node-") && !line.starts_with("ip\0")
 }
 
 #[test]
