@@ -4,9 +4,7 @@
 //! corpus, and random bytes.
 
 use crate::config::Timing;
-use crate::core::{
-    Core, Input, Limits, Mode, Output, Phase, Security, Settings, StreamAction, StreamId, StreamInput, Time,
-};
+use crate::core::{Core, Input, Limits, Output, Phase, Settings, StreamAction, StreamId, StreamInput, Time};
 use crate::driver::CONNECTIONS_MAX;
 use crate::wire::{self, Frame, Message, MessageBuffer};
 use headcount::{Incarnation, NodeId, Session, Tracker};
@@ -194,17 +192,9 @@ impl Attacked {
             .build()
             .expect("these sizes are valid");
         let settings = Settings {
-            cluster: CLUSTER,
-            name: NAME.to_owned(),
             timing: Timing { forget_after: Duration::from_secs(30), ..Timing::default() },
             limits: Limits { ring_datagrams: 64, waiting_bytes: 16 * 1024, ..Limits::default() },
-            tcp_port: 1,
-            receive_buffer: 0,
-            seed: 1,
-            security: Security::clear(1),
-            mode: Mode::Multicast,
-            epoch: 0,
-            datagram_max: wire::DATAGRAM_MAX,
+            ..Settings::plain(CLUSTER, NAME, 1)
         };
         let core = Core::new(settings, &tracker, Time::ZERO);
         let names = ["peer-1", "peer-2", "peer-3", NAME];

@@ -5,25 +5,14 @@ use std::net::{Ipv4Addr, UdpSocket};
 
 mod common;
 
-use common::{PATIENCE, eventually, group, join};
+use common::{PATIENCE, eventually, group, join, sees_each_change};
 
 #[test]
 fn r1_a_join_an_update_and_a_leave_are_seen_on_the_other_node() {
     let group = group();
     let (a, _cluster_a) = join(group, "a");
     let (b, _cluster_b) = join(group, "b");
-    let mut events = b.subscribe(Filter::topic("room"));
-    let session = a.session();
-    let joined = session.track("room", "alice", "1").unwrap();
-    let mut next = || events.recv_timeout(PATIENCE).expect("an event in time").kind;
-    assert!(matches!(next(), EventKind::First(topic) if topic == "room"));
-    assert!(matches!(next(), EventKind::Join(entry) if entry.entry_ref() == joined && entry.meta() == b"1"));
-    let updated = session.update("room", "alice", "2").unwrap();
-    assert!(matches!(next(), EventKind::Update { old, new }
-        if old.entry_ref() == joined && new.entry_ref() == updated && new.meta() == b"2"));
-    drop(session);
-    assert!(matches!(next(), EventKind::Leave(entry) if entry.entry_ref() == updated));
-    assert!(matches!(next(), EventKind::Empty(_)));
+    sees_each_change(&a, &b);
 }
 
 #[test]

@@ -1,5 +1,5 @@
 //! Nodes of one process that find and reach each other without multicast, and with small buffers, over real sockets.
-use headcount::{EventKind, Filter, Tracker};
+use headcount::Tracker;
 use headcount_net::{
     Cluster, Config, DatagramSize, Interface, JoinError, MemberState, Notice, Status, StopReason,
 };
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 mod common;
 
-use common::{PATIENCE, eventually, group};
+use common::{PATIENCE, eventually, group, sees_each_change};
 
 const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -44,17 +44,7 @@ fn r1_on(ip: IpAddr) {
     let (a, cluster_a) = join("a", addr_a, &[addr_b.to_string()]);
     let (b, cluster_b) = join("b", addr_b, &[addr_a.to_string()]);
     assert_eq!((cluster_a.local_addr(), cluster_a.network().multicast), (addr_a, false));
-    let mut events = b.subscribe(Filter::topic("room"));
-    let session = a.session();
-    let joined = session.track("room", "alice", "1").unwrap();
-    let mut next = || events.recv_timeout(PATIENCE).expect("an event in time").kind;
-    assert!(matches!(next(), EventKind::First(topic) if topic == "room"));
-    assert!(matches!(next(), EventKind::Join(entry) if entry.entry_ref() == joined && entry.meta() == b"1"));
-    let updated = session.update("room", "alice", "2").unwrap();
-    assert!(matches!(next(), EventKind::Update { new, .. } if new.entry_ref() == updated));
-    drop(session);
-    assert!(matches!(next(), EventKind::Leave(entry) if entry.entry_ref() == updated));
-    assert!(matches!(next(), EventKind::Empty(_)));
+    sees_each_change(&a, &b);
     // Whole lanes come by TCP, at the same address.
     let session = a.session();
     session.track_many((0..20_000).map(|i| ("crowd", format!("user-{i}"), "meta"))).unwrap();

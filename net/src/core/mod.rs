@@ -86,6 +86,26 @@ pub(crate) struct Settings {
     pub(crate) datagram_max: usize,
 }
 
+#[cfg(any(test, feature = "sim"))]
+impl Settings {
+    /// The defaults, in clear and by multicast, for who plays a node without sockets.
+    pub(crate) fn plain(cluster: u32, name: &str, seed: u64) -> Self {
+        Self {
+            cluster,
+            name: name.to_owned(),
+            timing: Timing::default(),
+            limits: Limits::default(),
+            tcp_port: 1,
+            receive_buffer: 0,
+            seed,
+            security: Security::clear(seed),
+            mode: Mode::Multicast,
+            epoch: 0,
+            datagram_max: wire::DATAGRAM_MAX,
+        }
+    }
+}
+
 /// One node's protocol.
 #[derive(Debug)]
 pub(crate) struct Core {

@@ -32,19 +32,8 @@ fn keys(byte: char) -> Keys {
 fn node(at: usize, name: &str, keys: Option<Keys>, budget: Budget, now: Time) -> Node {
     let tracker = Tracker::new();
     let seed = at as u64 + 1;
-    let settings = Settings {
-        cluster: 7,
-        name: name.into(),
-        timing: Timing::default(),
-        limits: Limits::default(),
-        tcp_port: 9000,
-        receive_buffer: 0,
-        seed,
-        security: Security { cluster: "c".into(), keys, secret: [at as u8 + 1; 32], budget },
-        mode: super::Mode::Multicast,
-        epoch: 0,
-        datagram_max: wire::DATAGRAM_MAX,
-    };
+    let security = Security { cluster: "c".into(), keys, secret: [at as u8 + 1; 32], budget };
+    let settings = Settings { tcp_port: 9000, security, ..Settings::plain(7, name, seed) };
     let core = Core::new(settings, &tracker, now);
     let port = 10_000 + u16::try_from(at).unwrap();
     let addr = SocketAddr::from(([127, 0, 0, 1], port));
@@ -119,6 +108,20 @@ impl Few {
 
     fn stats(&self, at: usize) -> NetStats {
         self.nodes[at].core.stats()
+    }
+}
+
+fn hello_of_b(flags: u8, incarnation: u64) -> wire::Hello<'static> {
+    wire::Hello {
+        flags,
+        incarnation,
+        target_node: 0,
+        target_known: 0,
+        lanes: 1,
+        tcp_port: 1,
+        wire_min: 1,
+        wire_max: 1,
+        name: "b",
     }
 }
 
@@ -219,17 +222,7 @@ fn nobody_can_use_up_a_nodes_epochs() {
 fn rejections_of_an_old_life_are_paced() {
     let mut few = Few::live(&["a", "b"], Budget::default());
     let session = few.nodes[1].core.session;
-    let hello = wire::Hello {
-        flags: 0,
-        incarnation: 0,
-        target_node: 0,
-        target_known: 0,
-        lanes: 1,
-        tcp_port: 1,
-        wire_min: 1,
-        wire_max: 1,
-        name: "b",
-    };
+    let hello = hello_of_b(0, 0);
     let (before, stale) = (few.stats(0).datagrams_sent, few.stats(0).stale);
     for _ in 0..100 {
         few.say(1, Target::Node(few.nodes[0].addr), |body| hello.put(body));
@@ -313,18 +306,7 @@ fn who_has_proven_itself_is_not_held_to_what_it_spent_as_a_stranger() {
 fn made_up_addresses_and_sessions_take_a_bounded_part_of_memory_and_time() {
     let mut few = Few::live(&["a", "b"], Budget::default());
     let mut body = Vec::new();
-    wire::Hello {
-        flags: 1,
-        incarnation: 1,
-        target_node: 0,
-        target_known: 0,
-        lanes: 1,
-        tcp_port: 1,
-        wire_min: 1,
-        wire_max: 1,
-        name: "b",
-    }
-    .put(&mut body);
+    hello_of_b(1, 1).put(&mut body);
     let (mut out, mut admitted) = (Output::default(), 0);
     for made_up in 0..6_000_u32 {
         let b = &mut few.nodes[1].core;

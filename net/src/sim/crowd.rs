@@ -1,8 +1,7 @@
 //! One real node that hears a crowd of others, for benches and tests of what many members cost it. The others are no nodes: they only
 //! say that they are there.
 
-use crate::config::Timing;
-use crate::core::{Core, Input, Limits, MemberState, Mode, Output, Security, Settings, Time};
+use crate::core::{Core, Input, MemberState, Output, Settings, Time};
 use crate::wire;
 use headcount::{Incarnation, NodeId, Tracker};
 use std::net::SocketAddr;
@@ -36,19 +35,7 @@ impl Crowd {
     /// A node that knows so many others, each with so many lanes (1 to 256), all of them empty.
     #[must_use]
     pub fn new(members: u16, lanes: u16) -> Self {
-        let settings = Settings {
-            cluster: CLUSTER,
-            name: "listener".into(),
-            timing: Timing::default(),
-            limits: Limits::default(),
-            tcp_port: 1,
-            receive_buffer: 0,
-            seed: 1,
-            security: Security::clear(1),
-            mode: Mode::Multicast,
-            epoch: 0,
-            datagram_max: wire::DATAGRAM_MAX,
-        };
+        let settings = Settings::plain(CLUSTER, "listener", 1);
         let core = Core::new(settings, &Tracker::new(), Time::ZERO);
         let mut crowd =
             Self { core, others: Vec::new(), output: Output::default(), longest: 0, now: Time::ZERO };

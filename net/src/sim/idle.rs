@@ -1,9 +1,7 @@
 //! What a cluster costs that does nothing: many real nodes on virtual time, on a network that loses nothing.
 
-use crate::config::Timing;
-use crate::core::{Core, Input, Limits, MemberState, Mode, Output, Security, Settings, Target, Time};
+use crate::core::{Core, Input, MemberState, Mode, Output, Security, Settings, Target, Time};
 use crate::keys::Keys;
-use crate::wire;
 use headcount::{Session, Tracker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -116,18 +114,12 @@ pub fn idle(nodes: u16, unicast: bool, seconds: u16) -> IdleCost {
 impl Cluster {
     fn start(&mut self, at: u16, unicast: bool, now: Time) {
         let addr = SocketAddr::from(([10, 0, (at >> 8) as u8, at as u8], 7_000));
+        let seed = u64::from(at);
         let settings = Settings {
-            cluster: 7,
-            name: format!("node-{at}"),
-            timing: Timing::default(),
-            limits: Limits::default(),
             tcp_port: 7_000,
-            receive_buffer: 0,
-            seed: at.into(),
-            security: Security { keys: Keys::parse(KEY).ok(), ..Security::clear(at.into()) },
+            security: Security { keys: Keys::parse(KEY).ok(), ..Security::clear(seed) },
             mode: if unicast { Mode::Unicast } else { Mode::Multicast },
-            epoch: 0,
-            datagram_max: wire::DATAGRAM_MAX,
+            ..Settings::plain(7, &format!("node-{at}"), seed)
         };
         let tracker = headcount::Config::default().shards(16).build().unwrap_or_default();
         let session = tracker.session();

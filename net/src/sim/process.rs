@@ -146,17 +146,13 @@ impl Process {
         let number = u16::try_from(id).unwrap_or(u16::MAX);
         let ip = [10, 0, 0, u8::try_from(host + 1).unwrap_or(u8::MAX)];
         let settings = Settings {
-            cluster,
-            name: build.name.clone(),
             timing: build.timing,
             limits: build.limits,
             tcp_port: 20_000 + number,
-            receive_buffer: 0,
-            seed,
             security: Security { cluster: sealing::NAME.to_owned(), keys, ..Security::clear(seed) },
             mode: build.mode,
             epoch,
-            datagram_max: crate::wire::DATAGRAM_MAX,
+            ..Settings::plain(cluster, &build.name, seed)
         };
         let core = Core::new(settings, &tracker, Duration::ZERO);
         Self {

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use headcount::Tracker;
+use headcount::{EventKind, Filter, Tracker};
 use headcount_net::{Cluster, Config, Interface};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -37,4 +37,21 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::yield_now();
     }
+}
+
+/// A join, an update and the end of a session on one node make just their events on the other, where nobody has been in the room.
+#[track_caller]
+pub(crate) fn sees_each_change(a: &Tracker, b: &Tracker) {
+    let mut events = b.subscribe(Filter::topic("room"));
+    let session = a.session();
+    let joined = session.track("room", "alice", "1").unwrap();
+    let mut next = || events.recv_timeout(PATIENCE).expect("an event in time").kind;
+    assert!(matches!(next(), EventKind::First(topic) if topic == "room"));
+    assert!(matches!(next(), EventKind::Join(entry) if entry.entry_ref() == joined && entry.meta() == b"1"));
+    let updated = session.update("room", "alice", "2").unwrap();
+    assert!(matches!(next(), EventKind::Update { old, new }
+        if old.entry_ref() == joined && new.entry_ref() == updated && new.meta() == b"2"));
+    drop(session);
+    assert!(matches!(next(), EventKind::Leave(entry) if entry.entry_ref() == updated));
+    assert!(matches!(next(), EventKind::Empty(_)));
 }

@@ -193,21 +193,27 @@ fn r14_nobody_is_down_in_ten_minutes_of_five_percent_loss_and_pauses_of_a_second
     stage.settle();
 }
 
+/// The second of three nodes is in the middle of a snapshot of 600 entries that the first gives.
+fn in_a_snapshot(seed: u64) -> Stage {
+    let mut stage = stage_with(seed, &[1, 1, 1], small);
+    stage.go(|world| {
+        world.crash(1);
+        Ok(())
+    });
+    stage.fill(0, "room", 600);
+    stage.run(MS(2_500));
+    stage.weather(Weather { delay_max: MS(8), ..Weather::CALM });
+    stage.start(1);
+    while stage.stats(1).snapshot_bytes_received < 20_000 {
+        stage.run(MS(5));
+    }
+    stage
+}
+
 #[test]
 fn a_stopped_taker_of_a_snapshot_goes_on_where_it_was() {
     for (seed, pause) in [(1, 1_000), (2, 10_000)] {
-        let mut stage = stage_with(seed, &[1, 1, 1], small);
-        stage.go(|world| {
-            world.crash(1);
-            Ok(())
-        });
-        stage.fill(0, "room", 600);
-        stage.run(MS(2_500));
-        stage.weather(Weather { delay_max: MS(8), ..Weather::CALM });
-        stage.start(1);
-        while stage.stats(1).snapshot_bytes_received < 20_000 {
-            stage.run(MS(5));
-        }
+        let mut stage = in_a_snapshot(seed);
         let [downs, failed] = [stage.stats(1).downs, stage.stats(1).snapshots_failed];
         stage.world.pause(1, MS(pause));
         stage.run(MS(pause + 1));
@@ -221,18 +227,7 @@ fn a_stopped_taker_of_a_snapshot_goes_on_where_it_was() {
 
 #[test]
 fn a_stopped_giver_of_a_snapshot_is_waited_for_while_it_is_not_down() {
-    let mut stage = stage_with(3, &[1, 1, 1], small);
-    stage.go(|world| {
-        world.crash(1);
-        Ok(())
-    });
-    stage.fill(0, "room", 600);
-    stage.run(MS(2_500));
-    stage.weather(Weather { delay_max: MS(8), ..Weather::CALM });
-    stage.start(1);
-    while stage.stats(1).snapshot_bytes_received < 20_000 {
-        stage.run(MS(5));
-    }
+    let mut stage = in_a_snapshot(3);
     let before = stage.stats(0).downs;
     stage.world.pause(0, MS(1_000));
     stage.run(MS(1_001));
