@@ -456,7 +456,7 @@ impl Core {
     }
 
     /// A datagram with this body, sealed.
-    fn seal(&mut self, body: &[u8]) -> Vec<u8> {
+    pub(crate) fn seal(&mut self, body: &[u8]) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(wire::DATAGRAM_MAX.max(wire::HEADER_LEN + body.len()));
         self.packet += 1;
         let keys = self.gate.keys.as_ref();

@@ -107,9 +107,13 @@ impl World {
                 let until = self.now + time;
                 self.network.deafen(host, until);
             }
-            80..84 => {
+            80..83 => {
                 let spell = self.spell();
                 self.prune(host, spell);
+            }
+            83..84 => {
+                let spell = self.spell();
+                self.estrange(host, spell);
             }
             84..90 => {
                 let count = 50 + self.rng.below(700);

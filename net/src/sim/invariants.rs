@@ -8,6 +8,7 @@ use super::oracle::{Oracle, ProcessId};
 use super::process::{Heard, Process};
 use super::sealing;
 use super::trace::Note;
+use super::versions::Worth;
 use super::world::World;
 use crate::core::{Input, MemberState, Phase, Time};
 use crate::stats::NetStats;
@@ -39,13 +40,14 @@ impl World {
         id: ProcessId,
         from: SocketAddr,
         bytes: &Arc<[u8]>,
-        damaged: bool,
+        worth: Worth,
         by_group: bool,
     ) -> Result<(), Breach> {
         let now = self.now;
         let Some(&at) = self.homes.get(id) else {
             return Ok(());
         };
+        let bytes = &self.as_heard(at, bytes);
         let (ledger, process) = (&self.ledger, self.hosts[at].process.as_mut());
         let Some(process) = process.filter(|process| process.id == id) else {
             return Ok(());
@@ -58,9 +60,10 @@ impl World {
         let opened = opened.filter(|_| !lacks_key);
         let opened = opened.as_ref().map(|(header, body)| (header, &body[..]));
         let is_own = opened.as_ref().is_some_and(|(header, _)| header.node == process.node.0);
-        // What has not proven itself, or has come before, is not heard.
+        // What has not proven itself, or has come before, is not heard; nor is what must be understood as a whole and cannot be.
         let heard = |header: &wire::Header| {
-            process.core.would_take(NodeId(header.node), header.session, header.packet)
+            worth != Worth::Critical
+                && process.core.would_take(NodeId(header.node), header.session, header.packet)
         };
         let speaker = opened
             .as_ref()
@@ -111,7 +114,7 @@ impl World {
         if is_own {
             self.trace.mix(bytes);
         } else {
-            self.trace.note(now, host, Note::Datagram { bytes: Arc::clone(bytes), damaged });
+            self.trace.note(now, host, Note::Datagram { bytes: Arc::clone(bytes), worth });
         }
         self.handle(id, Input::Datagram { from, bytes, by_group })?;
         let Some(process) = self.process_mut(id) else {
@@ -127,14 +130,17 @@ impl World {
         // What says that it is of this very session is passed over before anything else, damaged or not; so is what is too much.
         let passed_over =
             after.datagrams_received == before.datagrams_received || after.over_budget > before.over_budget;
-        if refused != u64::from((damaged || lacks_key) && !passed_over) {
-            let counted: Vec<_> = after.iter().zip(before.iter()).filter(|(now, then)| now != then).collect();
-            return breach(
-                "17",
-                format!("{refused} datagrams refused, damaged: {damaged}; counted: {counted:?}"),
-            );
-        }
         let not_taken = |stats: NetStats| stats.duplicates + stats.replayed;
+        // What a critical frame makes unreadable is admitted before that is seen, and may have come before.
+        let again = if worth == Worth::Critical { not_taken(after) - not_taken(before) } else { 0 };
+        let is_bad = worth != Worth::Good || lacks_key;
+        if refused + again != u64::from(is_bad && !passed_over) {
+            let counted: Vec<_> = after.iter().zip(before.iter()).filter(|(now, then)| now != then).collect();
+            return breach("17", format!("{refused} datagrams refused, {worth:?}; counted: {counted:?}"));
+        }
+        if let Some(name) = heard_count(worth, before, after) {
+            return breach("17", format!("a datagram is {worth:?}, and {name} counts it"));
+        }
         if let Some(packet) = proven.filter(|_| !passed_over && refused == 0)
             && not_taken(after) == not_taken(before)
             && !process.taken.insert(packet)
@@ -271,6 +277,30 @@ impl World {
         }
         None
     }
+}
+
+/// What has counted a datagram of another version, or with a frame that must not be skipped, as if something in it had been heard.
+fn heard_count(worth: Worth, before: NetStats, after: NetStats) -> Option<&'static str> {
+    // The rest may be counted because a deadline has come at that moment.
+    const HEARD: [&str; 9] = [
+        "unproven",
+        "challenges_sent",
+        "proofs_refused",
+        "implausible",
+        "stale",
+        "gaps",
+        "reorder_overflows",
+        "naks_received",
+        "incarnation_jumps",
+    ];
+    const REFUSED_OTHERWISE: [&str; 5] = ["malformed", "no_key", "auth_failed", "duplicates", "replayed"];
+    let never: &[&[&str]] = match worth {
+        Worth::Good | Worth::Damaged => return None,
+        Worth::Foreign => &[&HEARD, &REFUSED_OTHERWISE],
+        Worth::Critical => &[&HEARD, &["foreign"]],
+    };
+    let mut counted = after.iter().zip(before.iter()).filter(|(now, then)| now != then);
+    counted.find(|((name, _), _)| never.iter().any(|names| names.contains(name))).map(|((name, _), _)| name)
 }
 
 /// What a process has to do about a datagram at once.

@@ -122,6 +122,12 @@ impl Ledger {
         said.packets.get(&header.packet).map(|&(_, at)| at)
     }
 
+    /// Whether that packet was sent more than once.
+    pub(crate) fn is_repair(&self, header: &wire::Header) -> bool {
+        let said = self.sessions.get(&(NodeId(header.node), header.session));
+        said.is_some_and(|said| said.repairs.contains_key(&header.packet))
+    }
+
     /// Whether a request reaches clocks that were never told in that session, so that no ring can have them.
     pub(crate) fn is_beyond(&self, node: NodeId, session: u64, nak: &wire::Nak) -> bool {
         let Some(said) = self.sessions.get(&(node, session)) else {

@@ -34,6 +34,7 @@ mod streams;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod versions;
 mod view;
 mod workload;
 mod world;

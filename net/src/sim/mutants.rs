@@ -91,6 +91,12 @@ mutants! {
     PacketsTwice, "packets taken twice";
     /// What was just sent again is sent once more to who asks once more.
     LingerIgnored, "linger ignored";
+    /// What is behind a frame that is not known is not read.
+    UnknownEnds, "an unknown frame ends the datagram";
+    /// A frame that must not be skipped is.
+    CriticalSkipped, "critical frames skipped";
+    /// A datagram of another wire version is read as one of this.
+    VersionIgnored, "wire version ignored";
     /// What is sent again is sealed anew, under another number.
     RepairResealed, "repair with other bytes";
 }

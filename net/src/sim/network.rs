@@ -129,6 +129,8 @@ pub(crate) struct Network {
     groupless: Vec<Time>,
     /// Hardly anything can be sent from a host before that time.
     choked: Vec<Time>,
+    /// What a host says before that time is of another wire version.
+    estranged: Vec<Time>,
 }
 
 impl Network {
@@ -140,6 +142,7 @@ impl Network {
             deaf: vec![Time::ZERO; hosts],
             groupless: vec![Time::ZERO; hosts],
             choked: vec![Time::ZERO; hosts],
+            estranged: vec![Time::ZERO; hosts],
         }
     }
 
@@ -167,6 +170,14 @@ impl Network {
         self.choked[host] = until.max(self.choked[host]);
     }
 
+    pub(crate) fn estrange(&mut self, host: usize, until: Time) {
+        self.estranged[host] = until.max(self.estranged[host]);
+    }
+
+    pub(crate) fn is_estranged(&self, now: Time, host: usize) -> bool {
+        now < self.estranged[host]
+    }
+
     /// Whether a host's send buffer has no room for a datagram now.
     pub(crate) fn refuses(&self, rng: &mut Rng, now: Time, host: usize) -> bool {
         now < self.choked[host] && rng.below(4) != 0
@@ -174,6 +185,7 @@ impl Network {
 
     pub(crate) fn heal(&mut self) {
         let hosts = self.deaf.iter_mut().chain(&mut self.groupless).chain(&mut self.choked);
+        let hosts = hosts.chain(&mut self.estranged);
         self.blocked.iter_mut().flatten().chain(hosts).for_each(|until| *until = Time::ZERO);
     }
 

@@ -3,6 +3,7 @@
 use super::oracle::ProcessId;
 use super::sealing;
 use super::streams::StreamEnds;
+use super::versions::Version;
 use super::view::View;
 use crate::config::Timing;
 use crate::core::{Core, Limits, Mode, Notice, Security, Settings, Time};
@@ -31,6 +32,7 @@ pub(crate) struct Build {
     pub(crate) lag_max: Duration,
     /// It keeps its epoch from one life to the next.
     pub(crate) keeps_epoch: bool,
+    pub(crate) version: Version,
     /// It has the name of another and starts only to be in its way.
     pub(crate) is_twin: bool,
 }
@@ -51,6 +53,7 @@ impl Build {
             seeds: Vec::new(),
             lag_max: LAG_MAX,
             keeps_epoch: false,
+            version: Version::This,
             is_twin: false,
         }
     }

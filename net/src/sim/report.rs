@@ -73,6 +73,20 @@ faults! {
     garbage,
     /// Captures played again, out of lives that may be over.
     replayed,
+    /// Nodes of a later version.
+    later,
+    /// Nodes of an older version.
+    older,
+    /// Frames in datagrams that the receiver's version does not know and skips.
+    unknown_frames,
+    /// Datagrams with a frame that is not known and must not be skipped.
+    critical_frames,
+    /// Frames that an older node does not say, or skips.
+    frames_not_known,
+    /// Times that a node spoke another wire version for a while.
+    estranged,
+    /// Datagrams of another wire version.
+    foreign_versions,
     /// Streams broken, by a split or without a reason.
     streams_broken,
     /// Pieces of streams with a bit turned.

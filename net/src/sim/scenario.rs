@@ -3,6 +3,7 @@
 use super::network::Weather;
 use super::process::Build;
 use super::sealing::Sealing;
+use super::versions::Version;
 use super::world::{Event, World};
 use super::{Breach, Faults, Report, Violation};
 use crate::core::{Limits, Mode, Rng};
@@ -136,6 +137,14 @@ fn random_world(seed: u64) -> World {
             (build.mode, build.seeds) = (Mode::Unicast, seeds.clone());
         }
     }
+    let mut versions = Rng::new(seed ^ 0x7e25);
+    if versions.below(3) == 0 {
+        // An upgrade is under way, or is not to be finished.
+        for build in &mut builds {
+            build.version =
+                pick(&mut versions, &[Version::This, Version::Later, Version::Later, Version::Older]);
+        }
+    }
     let mut world = World::new(seed, builds);
     if Rng::new(seed ^ 0x5ea1).below(2) == 0 {
         world.sealing = Sealing::sealed();
@@ -215,6 +224,8 @@ impl World {
             steps: self.steps,
             operations: self.operations,
             faults: Faults {
+                later: self.hosts.iter().filter(|host| host.build.version == Version::Later).count() as u64,
+                older: self.hosts.iter().filter(|host| host.build.version == Version::Older).count() as u64,
                 laggards: self.hosts.iter().filter(|host| host.build.is_laggard()).count() as u64,
                 lost: losses.lost,
                 blocked: losses.blocked,

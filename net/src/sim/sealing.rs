@@ -4,7 +4,7 @@ use super::Breach;
 use super::oracle::ProcessId;
 use super::world::{CLUSTER, Event, World};
 use crate::core::KeyStep;
-use crate::crypto::{EpochKey, SenderId};
+use crate::crypto::{EpochKey, SenderId, SenderKey};
 use crate::keys::{KeyError, Keys};
 use crate::wire::{self, Header};
 use std::collections::BTreeSet;
@@ -12,6 +12,9 @@ use std::time::Duration;
 
 /// The cluster's name, which keys are bound to.
 pub(crate) const NAME: &str = "simulated";
+
+/// Where a datagram says its wire version.
+const WIRE_VERSION_AT: usize = 2;
 
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
@@ -30,13 +33,29 @@ pub(crate) fn open(bytes: &[u8]) -> Option<(Header, Vec<u8>)> {
     if header.suite == wire::SUITE_PLAIN {
         return wire::open(bytes, CLUSTER).ok().map(|(header, body)| (header, body.to_vec()));
     }
+    let mut room = [0; wire::DATAGRAM_ACCEPTED_MAX];
+    let body = wire::open_sealed(bytes, &header, &key_of(&header)?, &mut room).ok()?;
+    Some((header, body.to_vec()))
+}
+
+/// A datagram with these frames, whole, of that wire version.
+pub(crate) fn seal(header: &Header, wire_version: u8, frames: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    wire::begin(&mut bytes, header);
+    bytes[WIRE_VERSION_AT] = wire_version;
+    bytes.extend_from_slice(frames);
+    if header.suite == wire::SUITE_PLAIN {
+        wire::finish(&mut bytes);
+        return Some(bytes);
+    }
+    wire::finish_sealed(&mut bytes, &key_of(header)?);
+    Some(bytes)
+}
+
+fn key_of(header: &Header) -> Option<SenderKey> {
     let keys = keys(&[header.key_epoch])?;
     let (_, key) = keys.iter().next()?;
-    let sender = SenderId { node: header.node, session: header.session };
-    let mut room = [0; wire::DATAGRAM_ACCEPTED_MAX];
-    let key = EpochKey::new(NAME, key).datagrams(sender);
-    let body = wire::open_sealed(bytes, &header, &key, &mut room).ok()?;
-    Some((header, body.to_vec()))
+    Some(EpochKey::new(NAME, key).datagrams(SenderId { node: header.node, session: header.session }))
 }
 
 /// What the operator is at.

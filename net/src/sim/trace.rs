@@ -2,6 +2,7 @@
 //! which two runs are told apart.
 
 use super::sealing;
+use super::versions::Worth;
 use crate::core::Time;
 use crate::wire;
 use std::collections::VecDeque;
@@ -19,7 +20,7 @@ pub(crate) enum Note {
     /// A datagram came.
     Datagram {
         bytes: Arc<[u8]>,
-        damaged: bool,
+        worth: Worth,
     },
     Turn,
     Stream {
@@ -55,9 +56,9 @@ impl Trace {
 
     pub(crate) fn note(&mut self, at: Time, host: usize, note: Note) {
         match &note {
-            Note::Datagram { bytes, damaged } => {
+            Note::Datagram { bytes, worth } => {
                 self.mix(bytes);
-                self.mix(&[u8::from(*damaged)]);
+                self.mix(&[*worth as u8]);
             }
             Note::Turn => self.mix(b"turn"),
             Note::Stream { id, what, bytes } => {
@@ -86,10 +87,10 @@ impl Trace {
         for (at, host, note) in &self.lines {
             let _ = write!(text, "{:>12.6} n{host} ", at.as_secs_f64());
             match note {
-                Note::Datagram { bytes, damaged: true } => {
-                    let _ = write!(text, "a damaged datagram of {} B", bytes.len());
+                Note::Datagram { bytes, worth: Worth::Good } => self.spell(bytes, &mut text),
+                Note::Datagram { bytes, worth } => {
+                    let _ = write!(text, "a datagram of {} B: {worth:?}", bytes.len());
                 }
-                Note::Datagram { bytes, .. } => self.spell(bytes, &mut text),
                 Note::Turn => text.push_str("turn"),
                 Note::Stream { id, what, bytes } => {
                     let _ = write!(text, "stream {id} {what} {bytes} B");

@@ -10,6 +10,7 @@ use super::process::{Build, Process};
 use super::sealing::Sealing;
 use super::streams::{PipeEvent, Streams, Told};
 use super::trace::{Note, Trace};
+use super::versions::{Versions, Worth};
 use super::{Breach, Faults};
 use crate::core::{Input, Output, Rng, StreamAction, StreamId, Target, Time};
 use crate::wire;
@@ -37,7 +38,7 @@ pub(crate) enum Event {
         to: ProcessId,
         from: SocketAddr,
         bytes: Arc<[u8]>,
-        damaged: bool,
+        worth: Worth,
         by_group: bool,
     },
     Pipe(u64, PipeEvent),
@@ -51,6 +52,15 @@ pub(crate) enum Event {
     Trouble,
     /// Somebody changes keys.
     Rotate,
+}
+
+/// Of whom somebody has kept a datagram, where it came from, and what.
+#[derive(Clone)]
+struct Capture {
+    node: NodeId,
+    from: SocketAddr,
+    bytes: Arc<[u8]>,
+    worth: Worth,
 }
 
 struct Planned {
@@ -105,7 +115,8 @@ pub(crate) struct World {
     pub(crate) last_heard: BTreeMap<(NodeId, u64), Time>,
     pub(crate) ledger: Ledger,
     pub(crate) sealing: Sealing,
-    captures: Vec<(NodeId, SocketAddr, Arc<[u8]>)>,
+    pub(crate) versions: Versions,
+    captures: Vec<Capture>,
     pub(crate) trace: Trace,
     pub(crate) steps: u64,
     pub(crate) checks: u64,
@@ -146,6 +157,7 @@ impl World {
             last_heard: BTreeMap::new(),
             ledger: Ledger::default(),
             sealing: Sealing::default(),
+            versions: Versions::default(),
             captures: Vec::new(),
             trace: Trace::new(),
             steps: 0,
@@ -254,7 +266,7 @@ impl World {
                 }
                 self.handle(id, Input::Turn)
             }
-            Event::Datagram { from, bytes, damaged, by_group, .. } => {
+            Event::Datagram { from, bytes, worth, by_group, .. } => {
                 if self.network.is_deaf(now, at) || by_group && self.network.misses_group(now, at) {
                     self.network.losses.lost += 1;
                     if let Some(process) = self.process_mut(id) {
@@ -263,7 +275,7 @@ impl World {
                     }
                     return Ok(());
                 }
-                self.on_datagram(id, from, &bytes, damaged, by_group)
+                self.on_datagram(id, from, &bytes, worth, by_group)
             }
             Event::Stream(_, stream, told) => {
                 if !self.has_stream(id, stream) {
@@ -332,68 +344,83 @@ impl World {
     }
 
     fn send(&mut self, from: ProcessId, target: Target, bytes: Arc<[u8]>) -> Result<(), Breach> {
-        let now = self.now;
-        let Some(process) = self.process(from) else {
+        let Some(host) = self.process(from).map(|process| process.host) else {
             return Ok(());
         };
-        let (host, addr, node) = (process.host, process.addr, process.node);
-        let life = process.core.incarnation();
-        let alone = match target {
-            Target::Group => process.core.fan_out().to_vec(),
-            Target::Node(to) => vec![to],
-        };
-        let by_group = target == Target::Group && process.core.multicasts();
-        self.trace.mix(&bytes);
-        self.ledger.note_sent(now, from, life, (target, &bytes))?;
-        if self.network.refuses(&mut self.rng, now, host) {
+        self.note_sent(from, target, &bytes)?;
+        if self.network.refuses(&mut self.rng, self.now, host) {
             self.faults.unsent += 1;
             if let Some(process) = self.process_mut(from) {
                 process.core.count_send_errors(1);
             }
             return Ok(());
         }
-        self.capture(node, addr, &bytes);
-        if by_group {
+        let (bytes, worth) = self.as_sent(host, &bytes);
+        self.capture(from, &bytes, worth);
+        self.spread(from, target, &bytes, worth);
+        self.say_something_strange(from, target)
+    }
+
+    /// Writes down what a core says.
+    pub(super) fn note_sent(&mut self, from: ProcessId, target: Target, bytes: &[u8]) -> Result<(), Breach> {
+        let life = self.process(from).map(|process| process.core.incarnation()).unwrap_or_default();
+        self.trace.mix(bytes);
+        self.ledger.note_sent(self.now, from, life, (target, bytes))
+    }
+
+    /// Lets the copies of a datagram set out.
+    pub(super) fn spread(&mut self, from: ProcessId, target: Target, bytes: &Arc<[u8]>, worth: Worth) {
+        let Some(process) = self.process(from) else {
+            return;
+        };
+        let (host, addr) = (process.host, process.addr);
+        let alone = match target {
+            Target::Group => process.core.fan_out().to_vec(),
+            Target::Node(to) => vec![to],
+        };
+        if target == Target::Group && process.core.multicasts() {
             let lost_to_all = self.network.loses_to_all(&mut self.rng);
             let receivers: Vec<_> = self.processes().map(|process| (process.id, process.host)).collect();
             for (to, to_host) in receivers {
                 if to == from {
                     // Its own copy never leaves the host.
-                    let (from, bytes) = (addr, Arc::clone(&bytes));
+                    let (from, bytes) = (addr, Arc::clone(bytes));
                     self.plan(
                         Duration::from_micros(5),
-                        Event::Datagram { to, from, bytes, damaged: false, by_group },
+                        Event::Datagram { to, from, bytes, worth, by_group: true },
                     );
                 } else if !lost_to_all {
-                    self.send_copies((host, addr), (to, to_host), &bytes, by_group);
+                    self.send_copies((host, addr), (to, to_host), (bytes, worth), true);
                 }
             }
         }
         for to in alone {
             let found = self.processes().find(|process| process.addr == to);
             if let Some(to) = found.map(|process| (process.id, process.host)) {
-                self.send_copies((host, addr), to, &bytes, false);
+                self.send_copies((host, addr), to, (bytes, worth), false);
             }
         }
-        Ok(())
     }
 
     fn send_copies(
         &mut self,
         (host, from): (usize, SocketAddr),
         (to, to_host): (ProcessId, usize),
-        bytes: &Arc<[u8]>,
+        (bytes, worth): (&Arc<[u8]>, Worth),
         by_group: bool,
     ) {
         for copy in self.network.copies(&mut self.rng, self.now, host, to_host) {
             let bytes = copy.damage.map_or_else(|| Arc::clone(bytes), |damage| damage.apply(bytes).into());
-            let damaged = copy.damage.is_some();
-            self.plan(copy.after, Event::Datagram { to, from, bytes, damaged, by_group });
+            let worth = if copy.damage.is_some() { Worth::Damaged } else { worth };
+            self.plan(copy.after, Event::Datagram { to, from, bytes, worth, by_group });
         }
     }
 
     /// Somebody on the network keeps what it hears, sends some of it again at any time, and sends nonsense.
-    fn capture(&mut self, node: NodeId, from: SocketAddr, bytes: &Arc<[u8]>) {
+    fn capture(&mut self, from: ProcessId, bytes: &Arc<[u8]>, worth: Worth) {
+        let Some((node, from)) = self.process(from).map(|process| (process.node, process.addr)) else {
+            return;
+        };
         if self.network.makes_garbage(&mut self.rng) {
             let random = |rng: &mut Rng| rng.next().to_le_bytes();
             let mut garbage: Vec<u8> = (0..self.rng.below(200)).flat_map(|_| random(&mut self.rng)).collect();
@@ -403,7 +430,8 @@ impl World {
                 garbage[..len].copy_from_slice(&bytes[..len]);
             }
             self.faults.garbage += 1;
-            self.send_to_somebody(None, from, garbage.into(), true);
+            let garbage = Capture { node, from, bytes: garbage.into(), worth: Worth::Damaged };
+            self.send_to_somebody(None, garbage);
         }
         if self.network.weather.replay == 0 {
             return;
@@ -411,27 +439,22 @@ impl World {
         if self.network.replays(&mut self.rng) && !self.captures.is_empty() {
             let which = self.rng.below(self.captures.len() as u64);
             let which = usize::try_from(which).unwrap_or_default();
-            let (node, from, bytes) = self.captures[which].clone();
+            let capture = self.captures[which].clone();
             self.faults.replayed += 1;
-            self.send_to_somebody(Some(node), from, bytes, false);
+            self.send_to_somebody(Some(capture.node), capture);
         }
+        let capture = Capture { node, from, bytes: Arc::clone(bytes), worth };
         if self.captures.len() < CAPTURES_MAX {
-            self.captures.push((node, from, Arc::clone(bytes)));
+            self.captures.push(capture);
         } else if self.rng.below(8) == 0 {
             let which = usize::try_from(self.rng.below(CAPTURES_MAX as u64)).unwrap_or_default();
-            self.captures[which] = (node, from, Arc::clone(bytes));
+            self.captures[which] = capture;
         }
     }
 
     /// Lets a datagram come to some process, but not to one of that name: it would take what its own past has said for another that
     /// speaks under its name.
-    fn send_to_somebody(
-        &mut self,
-        but_not: Option<NodeId>,
-        from: SocketAddr,
-        bytes: Arc<[u8]>,
-        damaged: bool,
-    ) {
+    fn send_to_somebody(&mut self, but_not: Option<NodeId>, capture: Capture) {
         let some: Vec<_> = self
             .processes()
             .filter(|process| Some(process.node) != but_not)
@@ -442,6 +465,7 @@ impl World {
         }
         let to = some[usize::try_from(self.rng.below(some.len() as u64)).unwrap_or_default()];
         let after = Duration::from_micros(20) + self.rng.time_below(Duration::from_millis(5));
-        self.plan(after, Event::Datagram { to, from, bytes, damaged, by_group: false });
+        let Capture { from, bytes, worth, .. } = capture;
+        self.plan(after, Event::Datagram { to, from, bytes, worth, by_group: false });
     }
 }

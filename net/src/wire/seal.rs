@@ -91,7 +91,7 @@ pub(crate) fn peek(bytes: &[u8], cluster: u32) -> Result<Header, WireError> {
     if reader.array()? != MAGIC {
         return Err(WireError::Magic);
     }
-    if reader.u8()? != WIRE_VERSION {
+    if reader.u8()? != WIRE_VERSION && !planted!(VersionIgnored) {
         return Err(WireError::Version);
     }
     let header = Header {

@@ -11,3 +11,4 @@ mod replication;
 mod stage;
 mod succession;
 mod transfer;
+mod versions;
