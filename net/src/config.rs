@@ -120,6 +120,8 @@ pub struct Config {
     pub(crate) receive_buffer: usize,
     pub(crate) epoch_file: Option<PathBuf>,
     pub(crate) send_budget: usize,
+    #[cfg(feature = "faults")]
+    pub(crate) faults: Option<crate::driver::SocketFaults>,
     /// As behind a switch that passes no multicast on.
     #[cfg(test)]
     pub(crate) deaf_to_group: bool,
@@ -146,6 +148,8 @@ impl Config {
             receive_buffer: RECEIVE_BUFFER,
             epoch_file: None,
             send_budget: SEND_BYTES_PER_S,
+            #[cfg(feature = "faults")]
+            faults: None,
             #[cfg(test)]
             deaf_to_group: false,
         }
@@ -312,6 +316,14 @@ impl Config {
     #[must_use]
     pub fn flush_after(mut self, wait: Duration) -> Self {
         self.timing.flush_after = wait;
+        self
+    }
+
+    /// Trouble for what this node receives. For tests only, with the feature `faults`.
+    #[cfg(feature = "faults")]
+    #[must_use]
+    pub fn faults(mut self, faults: crate::driver::SocketFaults) -> Self {
+        self.faults = Some(faults);
         self
     }
 

@@ -58,6 +58,8 @@ mod wire;
 pub use cluster::{Cluster, Health, Member, Status};
 pub use config::{Config, DatagramSize, Interface};
 pub use core::{MemberState, Notice};
+#[cfg(feature = "faults")]
+pub use driver::{FaultCounts, SocketFaults};
 pub use error::{BarrierError, ConfigError, JoinError, StopReason};
 pub use keys::{KeyError, KeyText, Keys};
 pub use network::Network;

@@ -3,25 +3,12 @@ use headcount::Tracker;
 use headcount_net::{
     Cluster, Config, DatagramSize, Interface, JoinError, MemberState, Notice, Status, StopReason,
 };
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 mod common;
 
-use common::{PATIENCE, eventually, group, sees_each_change};
-
-const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-
-/// An address whose port is free, for UDP and TCP.
-fn free(ip: IpAddr) -> SocketAddr {
-    loop {
-        let udp = UdpSocket::bind((ip, 0)).expect("a port");
-        let addr = udp.local_addr().expect("an address");
-        if TcpListener::bind(addr).is_ok() {
-            return addr;
-        }
-    }
-}
+use common::{LOOPBACK, PATIENCE, eventually, free, group, sees_each_change};
 
 /// A node without multicast.
 fn join(name: &str, bind: SocketAddr, peers: &[String]) -> (Tracker, Cluster) {

@@ -4,6 +4,11 @@
 //! Datagrams are read before the time is told, so that a node that stood still hears first and judges then.
 
 mod epoch;
+#[cfg(feature = "faults")]
+mod faults;
+#[cfg(not(feature = "faults"))]
+#[path = "no_faults.rs"]
+mod faults;
 mod lane;
 mod resolve;
 mod stream;
@@ -13,6 +18,8 @@ mod tests;
 mod udp;
 
 pub(crate) use epoch::EpochFile;
+#[cfg(feature = "faults")]
+pub use faults::{FaultCounts, SocketFaults};
 pub(crate) use system::loopback_index;
 pub(crate) use udp::Sockets;
 
@@ -128,6 +135,7 @@ impl Driver {
                 || self.sockets.group.as_ref().is_some_and(UdpLane::is_busy)
                 || self.has_work();
             let wait = if busy { Duration::ZERO } else { self.core.wake_at(now).saturating_sub(now) };
+            let wait = self.sockets.disorder.due_in().map_or(wait, |due_in| due_in.min(wait));
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
                     self.shared.stop(StopReason::Driver(error.to_string()));
@@ -153,6 +161,7 @@ impl Driver {
                 self.take_peers(&found);
             }
             self.read_datagrams();
+            self.take_late();
             self.turn_connections();
             // Changes of the tracker and deadlines, whichever woke this turn.
             self.handle(Input::Turn);
@@ -242,10 +251,21 @@ impl Driver {
     fn take_batch(&mut self, batch: &Batch, by_group: bool) -> usize {
         let mut count = 0;
         for (from, bytes) in batch.datagrams() {
-            self.handle(Input::Datagram { from, bytes, by_group });
+            if !self.sockets.disorder.keeps(from, bytes, by_group) {
+                self.handle(Input::Datagram { from, bytes, by_group });
+            }
             count += 1;
         }
         count
+    }
+
+    fn take_late(&mut self) {
+        for _ in 0..DATAGRAMS_PER_TURN {
+            let Some(late) = self.sockets.disorder.due() else {
+                return;
+            };
+            self.handle(Input::Datagram { from: late.from, bytes: &late.bytes, by_group: late.by_group });
+        }
     }
 
     fn accept(&mut self) {
@@ -363,7 +383,8 @@ impl Driver {
     }
 
     fn connect(&mut self, id: StreamId, to: SocketAddr, first: Vec<u8>) {
-        let connected = TcpStream::connect(to).is_ok_and(|stream| self.register(id, stream));
+        let may = !self.sockets.disorder.refuses(to);
+        let connected = may && TcpStream::connect(to).is_ok_and(|stream| self.register(id, stream));
         if !connected {
             self.handle(Input::Stream(id, StreamInput::Closed));
             return;

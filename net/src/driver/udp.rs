@@ -1,5 +1,6 @@
 //! The sockets: one that hears the group, one that sends everything and hears what is meant for this node alone.
 
+use super::faults::Disorder;
 use super::lane::{UdpLane, UdpPort};
 use super::system;
 use crate::config::{Config, Interface};
@@ -24,6 +25,8 @@ pub(crate) struct Sockets {
     pub(crate) tcp_port: u16,
     /// What the system granted for datagrams received, in bytes.
     pub(crate) receive_buffer: u64,
+    /// What becomes of datagrams between here and the core, in tests.
+    pub(super) disorder: Disorder,
 }
 
 /// Puts what was tried into an error.
@@ -72,7 +75,8 @@ impl Sockets {
         let listener = during(|| format!("listening on TCP {tcp}"), TcpListener::bind(tcp))?;
         let tcp_port = during(|| "reading the TCP port".into(), listener.local_addr())?.port();
         let unicast = UdpLane::new(port);
-        Ok(Self { group, unicast, listener, group_addr, local, tcp_port, receive_buffer })
+        let disorder = Disorder::of(config);
+        Ok(Self { group, unicast, listener, group_addr, local, tcp_port, receive_buffer, disorder })
     }
 }
 

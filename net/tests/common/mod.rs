@@ -2,9 +2,9 @@
 
 #![allow(dead_code, reason = "each test program uses its part")]
 
-use headcount::{EventKind, Filter, Tracker};
+use headcount::{EntryRef, EventKind, Filter, Topic, Tracker};
 use headcount_net::{Cluster, Config, Interface};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,19 @@ pub(crate) fn group() -> SocketAddr {
     SocketAddr::from(([239, 255, high, low], port))
 }
 
+pub(crate) const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// An address whose port is free, for UDP and TCP.
+pub(crate) fn free(ip: IpAddr) -> SocketAddr {
+    loop {
+        let udp = UdpSocket::bind((ip, 0)).expect("a port");
+        let addr = udp.local_addr().expect("an address");
+        if TcpListener::bind(addr).is_ok() {
+            return addr;
+        }
+    }
+}
+
 /// A node on that group.
 pub(crate) fn join(group: SocketAddr, name: &str) -> (Tracker, Cluster) {
     let tracker = Tracker::new();
@@ -31,8 +44,14 @@ pub(crate) fn join(group: SocketAddr, name: &str) -> (Tracker, Cluster) {
 
 /// Waits until a condition holds.
 #[track_caller]
-pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn eventually(what: &str, holds: impl FnMut() -> bool) {
+    eventually_within(PATIENCE, what, holds);
+}
+
+/// Waits until a condition holds, for so long.
+#[track_caller]
+pub(crate) fn eventually_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !holds() {
         assert!(Instant::now() < deadline, "not in time: {what}");
         std::thread::yield_now();
@@ -54,4 +73,20 @@ pub(crate) fn sees_each_change(a: &Tracker, b: &Tracker) {
     drop(session);
     assert!(matches!(next(), EventKind::Leave(entry) if entry.entry_ref() == updated));
     assert!(matches!(next(), EventKind::Empty(_)));
+}
+
+/// An entry: topic, key, ref, meta.
+pub(crate) type Row = (Topic, Vec<u8>, EntryRef, Vec<u8>);
+
+/// Everything that a node lists, in order.
+pub(crate) fn view(tracker: &Tracker) -> Vec<Row> {
+    let mut view = Vec::new();
+    for topic in tracker.topics() {
+        let entries = tracker.list(&topic).into_iter();
+        view.extend(entries.map(|entry| {
+            (entry.topic().clone(), entry.key().to_vec(), entry.entry_ref(), entry.meta().to_vec())
+        }));
+    }
+    view.sort_unstable();
+    view
 }
