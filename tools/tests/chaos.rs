@@ -98,6 +98,36 @@ fn a_split_and_a_lossy_link_end_with_equal_views_and_nobody_taken_for_dead_by_mi
     assert_eq!(namespaces_of(4_000_000_000), [""; 0]);
 }
 
+#[test]
+fn delays_reordering_and_duplicates_are_tried_whether_the_kernel_can_or_not() {
+    let output = chaos(&["--scenario", "disorder", "--seconds", "3", "--json"]).output().unwrap();
+    if skipped(&output) {
+        return;
+    }
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
+    let report: Value = serde_json::from_str(&text).expect("JSON");
+    let found = &report["scenarios"][0];
+    assert_eq!(found["skipped"], Value::Null, "{text}");
+    assert_eq!(
+        (&found["views_equal"], &found["false_downs"]),
+        (&Value::from(true), &Value::from(0)),
+        "{text}"
+    );
+    let figure = |value: &Value| value.as_u64().unwrap_or_else(|| panic!("a figure is missing in {text}"));
+    assert!(figure(&found["changes"]) > 1_000, "{text}");
+    // What is held up for 10 ms and more is not seen sooner, unless it overtakes.
+    assert!(figure(&found["visible_us"]["p50"]) > 5_000, "{text}");
+    assert!(figure(&found["counters"]["net.gaps"]) > 100, "{text}");
+    assert!(figure(&found["counters"]["net.duplicates"]) > 10, "{text}");
+}
+
+#[test]
+fn a_node_outside_of_the_lab_disturbs_nothing() {
+    let output = support::headcount(&["node", "--name", "a", "--cluster", "b", "--disorder", "1"]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+}
+
 /// A lab in its middle, with its nodes; none if there can be no lab here.
 fn lab_with_nodes() -> Option<(Guarded, Vec<u32>)> {
     let mut child =

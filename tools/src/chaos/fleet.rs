@@ -35,6 +35,8 @@ pub(crate) type Figures = BTreeMap<String, u64>;
 pub(crate) struct Fleet {
     program: PathBuf,
     key: KeyText,
+    /// Nodes that are started disturb what they receive.
+    disorder: bool,
     running: Vec<Option<Running>>,
     /// What processes that are gone had counted, by host: the figures that are sums.
     gone: Vec<Figures>,
@@ -58,6 +60,7 @@ impl Fleet {
         let mut fleet = Self {
             program,
             key,
+            disorder: false,
             running: (0..nodes).map(|_| None).collect(),
             gone: vec![Figures::new(); nodes],
             used: vec![Duration::ZERO; nodes],
@@ -76,8 +79,16 @@ impl Fleet {
         let mut command = NodeCommand::new(self.program.clone(), &name(node), CLUSTER, GROUP);
         command.launcher = ["ip", "netns", "exec", host.namespace.name()].map(Into::into).into();
         command.options = vec!["--interface".into(), host.ip.to_string()];
+        if self.disorder {
+            command.options.extend(["--disorder".into(), (node + 1).to_string()]);
+        }
         command.key = Some(self.key.clone());
         command
+    }
+
+    /// Nodes that are started from now on disturb what they receive, each from its number as a seed.
+    pub(crate) fn disturb(&mut self) {
+        self.disorder = true;
     }
 
     fn take(&mut self, lab: &Lab, node: usize, process: NodeProcess, limit: &Limit) -> Result<(), Failure> {

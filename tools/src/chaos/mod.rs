@@ -13,7 +13,7 @@ mod system;
 pub(crate) use options::Cli;
 
 use crate::error::Error;
-use crate::{node, ui};
+use crate::ui;
 use headcount_tools::Limit;
 use options::{Args, Part};
 use report::{Findings, Report};
@@ -31,7 +31,7 @@ const BESIDES: Duration = Duration::from_secs(180);
 /// Runs the lab, or the part of it that this process is.
 pub(crate) fn run(cli: &Cli) -> Result<ExitCode, Error> {
     match &cli.part {
-        Some(Part::Node(args)) => node::run(args),
+        Some(Part::Node(node)) => node.run(),
         Some(Part::Keeper { lab }) => {
             lab::keep(*lab);
             Ok(ExitCode::SUCCESS)

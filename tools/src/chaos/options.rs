@@ -2,9 +2,15 @@
 
 use super::lab::LabId;
 use super::scenario::{self, Scenario};
+use crate::error::Error;
 use crate::node;
 use crate::number::within;
 use clap::{Parser, Subcommand};
+#[cfg(feature = "faults")]
+use headcount_net::SocketFaults;
+use std::process::ExitCode;
+#[cfg(feature = "faults")]
+use std::time::Duration;
 
 /// Real nodes, each a process in a network of its own making, while links lose, are cut and are mended
 #[derive(Debug, Parser)]
@@ -21,13 +27,42 @@ pub(crate) struct Cli {
 pub(crate) enum Part {
     /// A node, exactly as `headcount node` is one
     #[command(hide = true)]
-    Node(Box<node::Args>),
+    Node(Box<LabNode>),
     /// Waits for the end of its standard input, then removes what is left of a lab
     #[command(hide = true)]
     Keeper {
         /// The process that made the lab, and when it started
         lab: LabId,
     },
+}
+
+/// A node of the lab.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LabNode {
+    #[command(flatten)]
+    node: node::Args,
+
+    /// Hold up, reorder and double what arrives, as drawn from this seed
+    #[cfg(feature = "faults")]
+    #[arg(long, value_name = "SEED")]
+    disorder: Option<u64>,
+}
+
+impl LabNode {
+    pub(crate) fn run(&self) -> Result<ExitCode, Error> {
+        #[cfg(feature = "faults")]
+        if let Some(seed) = self.disorder {
+            return node::run_with(&self.node, |config| config.faults(disorder(seed)));
+        }
+        node::run(&self.node)
+    }
+}
+
+/// What [`Link::disturb`](super::links::Link::disturb) asks of netem, at the other end of the link.
+#[cfg(feature = "faults")]
+fn disorder(seed: u64) -> SocketFaults {
+    let [least, most] = [10, 30].map(Duration::from_millis);
+    SocketFaults::new(seed).delay(least, most).overtake(250).duplicate(50)
 }
 
 /// What is to be done.
@@ -63,5 +98,6 @@ It needs root, `ip` (iproute2) and `nft` (nftables). Every node runs in a networ
 in one more joins them. No link leads out: nothing reaches this machine's own network, and everything
 is removed at the end, however that comes. Loss and cuts are rules of nftables in the receiver's
 namespace, drawn from the kernel's generator, which takes no seed; what was dropped is counted. Delay,
-reordering and duplication need netem in the kernel and are left out where there is none.
+reordering and duplication are netem's; where the kernel has none, the nodes do it to what they
+receive, each from a seed of its own.
 The exit status is 0 only if everything is as it should be.";

@@ -123,7 +123,7 @@ pub(crate) const SCENARIOS: [Scenario; 13] = [
     },
     Scenario {
         name: "disorder",
-        about: "delay of 10 to 30 ms, reordering and duplicates, by netem",
+        about: "delay of 10 to 30 ms, reordering and duplicates",
         seconds: 10,
         rate: 5_000,
         play: disorder,
@@ -348,16 +348,44 @@ fn lossy(stage: &mut Stage, percent: u32) -> Result<Played, Failure> {
 }
 
 fn disorder(stage: &mut Stage) -> Result<Played, Failure> {
-    for host in stage.lab.hosts() {
-        if let Err(failure) = host.link.disturb() {
-            return Ok(Played::LeftOut(format!("this kernel has no netem ({failure})")));
+    if let Some(failure) = stage.lab.hosts().iter().find_map(|host| host.link.disturb().err()) {
+        if !cfg!(feature = "faults") {
+            let reason =
+                format!("this kernel has no netem ({failure}), and this program not the feature `faults`");
+            return Ok(Played::LeftOut(reason));
         }
+        stage.note("no netem in this kernel: each node disturbs what it receives, from its number as a seed");
+        replace_by_disturbed(stage)?;
     }
     stage.work();
     stage.watch(stage.time)?;
     let rested = stage.rest()?;
+    // The links, or the sockets, are as bad as before.
     stage.converge(rested)?;
+    let limit = stage.limit.clone();
+    for node in 0..stage.fleet.len() {
+        let figures = stage.fleet.figures(node, &limit)?;
+        for counter in ["net.gaps", "net.duplicates"] {
+            if figures.get(counter).copied().unwrap_or(0) == 0 {
+                stage.problem(format!("{} counts no {counter}: nothing was tried", name(node)));
+            }
+        }
+    }
     Ok(Played::ToTheEnd)
+}
+
+/// In the place of each node comes one whose sockets disturb what they receive.
+fn replace_by_disturbed(stage: &mut Stage) -> Result<(), Failure> {
+    stage.fleet.disturb();
+    for node in 0..stage.fleet.len() {
+        let limit = stage.limit.within(AGREE_WITHIN);
+        stage.fleet.leave(node, &limit)?;
+        stage.dismiss(node)?;
+        stage.fleet.start_again(&stage.lab, node, &limit)?;
+        stage.fleet.wait_for_members(&limit)?;
+        stage.employ(node)?;
+    }
+    stage.mark()
 }
 
 #[cfg(test)]

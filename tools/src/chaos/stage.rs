@@ -26,7 +26,9 @@ const TOPIC: &str = "visitors";
 /// Between two lines of progress in a long run.
 const TELL_EVERY: Duration = Duration::from_secs(30);
 /// Counters that a report tells, of all nodes together.
-const COUNTERS: [&str; 10] = [
+const COUNTERS: [&str; 12] = [
+    "net.gaps",
+    "net.duplicates",
     "net.naks_sent",
     "net.repairs_sent",
     "net.repair_bytes_sent",

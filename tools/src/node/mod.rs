@@ -19,7 +19,7 @@ pub(crate) use options::{Args, name};
 use crate::error::Error;
 use crate::ui;
 use bell::Bell;
-use headcount_net::Cluster;
+use headcount_net::{Cluster, Config};
 use headcount_tools::process::Ready;
 use host::Host;
 use mio::net::TcpListener;
@@ -38,6 +38,11 @@ const BACKLOG: i32 = 4096;
 
 /// Runs a node until it is told to stop.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
+    run_with(args, |config| config)
+}
+
+/// As [`run`], with something that the options do not tell.
+pub(crate) fn run_with(args: &Args, change: impl FnOnce(Config) -> Config) -> Result<ExitCode, Error> {
     let tracker = options::tracker(args)?;
     let poll = Poll::new().map_err(Error::system("cannot make a poll"))?;
     let waker = Waker::new(poll.registry(), server::WAKER).map_err(Error::system("cannot make a waker"))?;
@@ -46,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
 
     // The port first: it fails at once if it fails, and joining takes a moment.
     let (listener, clients) = listen(args.listen)?;
-    let cluster = options::join(args, &tracker)?;
+    let cluster = options::join(args, &tracker, change)?;
 
     let (bell, bells) = Bell::new(waker);
     let ready = ready(args, clients, &cluster);

@@ -103,7 +103,11 @@ pub(crate) fn tracker(args: &Args) -> Result<Tracker, Error> {
 }
 
 /// Joins the cluster.
-pub(crate) fn join(args: &Args, tracker: &Tracker) -> Result<Cluster, Error> {
+pub(crate) fn join(
+    args: &Args,
+    tracker: &Tracker,
+    change: impl FnOnce(headcount_net::Config) -> headcount_net::Config,
+) -> Result<Cluster, Error> {
     if let Interface::V4(ip) = args.interface {
         check_interface(ip)?;
     }
@@ -121,7 +125,7 @@ pub(crate) fn join(args: &Args, tracker: &Tracker) -> Result<Cluster, Error> {
     if let Some(path) = &args.state {
         config = config.epoch_file(path);
     }
-    config.join(tracker).map_err(|error| refused(args, error))
+    change(config).join(tracker).map_err(|error| refused(args, error))
 }
 
 /// The cluster's keys: from the file, or from the environment if that has any.
