@@ -22,6 +22,12 @@
 //! cargo run --release -p headcount-benches --bin count -- gate --bless  sets the bounds anew
 //! ```
 //!
+//! Two results of one kind, beside each other (see [`diff`]):
+//!
+//! ```text
+//! cargo run --release -p headcount-benches --bin diff -- old.json new.json  a table; fails if something got worse
+//! ```
+//!
 //! A machine's noise is larger than most differences, so compare ratios within one run: each operation that a plain
 //! concurrent map has too is measured on several of them (see [`peers`]) right beside the tracker. The maps neither
 //! order, log, announce nor replicate anything, and nobody owns what is in them: they are the bound, not the
@@ -32,10 +38,12 @@
 
 pub mod compare;
 pub mod count;
+pub mod diff;
 mod maps;
 pub mod pair;
 pub mod peers;
 mod resident;
+mod results;
 mod timing;
 pub mod traffic;
 

@@ -65,6 +65,8 @@ fn has(contestants: &Value, peers: &[&str], numbers: &[&str], what: &str) {
 fn every_operation_has_every_contestant_with_positive_numbers() {
     let report = json(&["--entries", "2000", "--quick", "--json", "--no-huge", "--seed", "7"]);
     assert_eq!((&report["entries"], &report["seed"]), (&Value::from(2000), &Value::from(7)));
+    assert_eq!((&report["schema"], &report["version"]), (&Value::from("headcount-compare"), &Value::from(1)));
+    assert_eq!(report["quick"], true);
     positive(&report["rounds"], "rounds");
     positive(&report["machine"]["cores"], "cores");
     assert!(report.get("huge_pages").is_none());

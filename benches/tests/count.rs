@@ -58,15 +58,30 @@ fn the_gate_fails_above_its_bounds_and_names_every_operation() {
 }
 
 #[test]
-fn the_json_has_every_operation_with_its_verdict() {
+fn the_json_says_what_it_is_and_has_every_operation_with_its_verdict() {
     let bounds = bounds("json.json");
     let failed = gate_at(1_200, &bounds, &["--json"]);
-    let rows: serde_json::Value = serde_json::from_slice(&failed.stdout).expect("it is JSON");
-    let rows = rows.as_array().expect("it is an array");
+    let report: serde_json::Value = serde_json::from_slice(&failed.stdout).expect("it is JSON");
+    assert_eq!((&report["schema"], &report["version"]), (&"headcount-count".into(), &1.into()));
+    assert_eq!((&report["arch"], &report["entries"]), (&std::env::consts::ARCH.into(), &20_000.into()));
+    assert!(report["machine"]["cpu"].is_string());
+    let rows = report["operations"].as_array().expect("it is an array");
     assert_eq!(rows.len(), OPERATIONS.len());
     assert!(rows.iter().all(|row| row["verdict"] == "over"));
     let track = rows.iter().find(|row| row["operation"] == "track").expect("there is a track");
     assert_eq!((&track["instructions"], &track["bound"]), (&1_200.0.into(), &1_100.0.into()));
+}
+
+#[test]
+fn what_is_only_measured_is_held_to_no_bound() {
+    let measured = count_at(1_200, &["measure", "--json", "--entries", "5000"]);
+    assert_eq!(measured.status.code(), Some(0), "{}", stderr(&measured));
+    let report: serde_json::Value = serde_json::from_slice(&measured.stdout).expect("it is JSON");
+    let rows = report["operations"].as_array().expect("it is an array");
+    assert_eq!((rows.len(), &report["entries"]), (OPERATIONS.len(), &5_000.into()));
+    assert!(rows.iter().all(|row| row["bound"].is_null() && row["verdict"] == "no_bound"));
+    let table = stdout(&count_at(1_200, &["measure"]));
+    assert_eq!(table.lines().filter(|line| line.contains("NO BOUND")).count(), OPERATIONS.len());
 }
 
 #[test]

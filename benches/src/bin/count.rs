@@ -2,7 +2,7 @@
 //! `headcount_benches::count`.
 
 use clap::Parser;
-use headcount_benches::count::{Bounds, Gate, OPERATIONS, Operation, Row, Verdict, measure, run};
+use headcount_benches::count::{Bounds, Gate, OPERATIONS, Operation, Report, Row, Verdict, measure, run};
 use std::error::Error;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -24,6 +24,18 @@ enum Command {
         /// Resident entries
         #[arg(long, default_value_t = 20_000)]
         entries: usize,
+    },
+    /// Counts every operation and holds it to nothing: for machines that the bounds are not for, and for `diff`
+    Measure {
+        /// Resident entries
+        #[arg(long, default_value_t = 20_000)]
+        entries: usize,
+        /// Prints JSON in place of the table
+        #[arg(long)]
+        json: bool,
+        /// Runs of valgrind at a time
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+        jobs: u16,
     },
     /// Counts every operation; exit status 1 if one is over its bound, 2 if there is no verdict
     Gate {
@@ -48,6 +60,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
         Command::Run { operation, n, entries } => run_one(&operation, n, entries),
+        Command::Measure { entries, json, jobs } => measure_only(entries, json, jobs),
         Command::Gate { entries, json, bless, bounds, jobs } => {
             let committed = || Path::new(env!("CARGO_MANIFEST_DIR")).join("instruction_bounds.json");
             gate(entries, json, bless, &bounds.unwrap_or_else(committed), jobs)
@@ -73,14 +86,7 @@ fn gate(entries: usize, json: bool, bless: bool, path: &Path, jobs: u16) -> Resu
     let name = |error| format!("{}: {error}", path.display());
     // Before the counting, which takes a while.
     let held_to = if bless { None } else { Some(Bounds::read(path, entries).map_err(name)?) };
-    let gate = Gate { program: std::env::current_exe()?, entries, jobs: jobs.into() };
-    let progress = |done: usize, of: usize| {
-        if done.is_multiple_of(5) || done == of {
-            // Nobody may be there to see it.
-            let _unseen = writeln!(io::stderr(), "count: {done} of {of} runs");
-        }
-    };
-    let counts = measure(&gate, &progress)?;
+    let counts = counts(entries, jobs)?;
     let bounds = match held_to {
         Some(bounds) => bounds,
         None => {
@@ -90,19 +96,42 @@ fn gate(entries: usize, json: bool, bless: bool, path: &Path, jobs: u16) -> Resu
         }
     };
     let rows = bounds.judge(&counts);
-    let mut out = io::stdout().lock();
-    if json {
-        serde_json::to_writer_pretty(&mut out, &rows)?;
-        writeln!(out)?;
-    } else {
-        table(&mut out, &rows)?;
-    }
+    report(entries, json, &rows)?;
     let failed: Vec<String> = rows.iter().filter(|row| !row.verdict.passes()).map(complaint).collect();
     if failed.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
     writeln!(io::stderr(), "count: {}", failed.join("; "))?;
     Ok(ExitCode::FAILURE)
+}
+
+fn measure_only(entries: usize, json: bool, jobs: u16) -> Result<ExitCode, Box<dyn Error>> {
+    let counts = counts(entries, jobs)?;
+    let row = |&(operation, instructions): &(&Operation, f64)| Row::unbounded(operation, instructions);
+    report(entries, json, &counts.iter().map(row).collect::<Vec<_>>())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn counts(entries: usize, jobs: u16) -> Result<Vec<(&'static Operation, f64)>, Box<dyn Error>> {
+    let gate = Gate { program: std::env::current_exe()?, entries, jobs: jobs.into() };
+    let progress = |done: usize, of: usize| {
+        if done.is_multiple_of(5) || done == of {
+            // Nobody may be there to see it.
+            let _unseen = writeln!(io::stderr(), "count: {done} of {of} runs");
+        }
+    };
+    Ok(measure(&gate, &progress)?)
+}
+
+fn report(entries: usize, json: bool, rows: &[Row]) -> Result<(), Box<dyn Error>> {
+    let mut out = io::stdout().lock();
+    if json {
+        serde_json::to_writer_pretty(&mut out, &Report::new(entries, rows.to_vec()))?;
+        writeln!(out)?;
+    } else {
+        table(&mut out, rows)?;
+    }
+    Ok(())
 }
 
 fn table(out: &mut impl Write, rows: &[Row]) -> io::Result<()> {

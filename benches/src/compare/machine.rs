@@ -1,7 +1,7 @@
-//! What the kernel says of the machine and of this process.
+//! What the kernel says of this process.
 
 use super::plan::CompareError;
-use super::report::{HugePages, Machine};
+use super::report::HugePages;
 use std::fs;
 
 const ROLLUP: &str = "/proc/self/smaps_rollup";
@@ -9,19 +9,6 @@ const ROLLUP: &str = "/proc/self/smaps_rollup";
 /// The variable in which glibc's `malloc` is asked for huge pages.
 pub(crate) const TUNABLES: &str = "GLIBC_TUNABLES";
 pub(crate) const ASK_FOR_HUGE: &str = "glibc.malloc.hugetlb=1";
-
-/// Where this runs, as far as it is known.
-pub(crate) fn machine() -> Machine {
-    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
-    let cpus = read("/proc/cpuinfo");
-    let cpu = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    Machine {
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
-        cpu: cpu.map(|(_, name)| name.trim().to_owned()).unwrap_or_default(),
-        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-        thp: read("/sys/kernel/mm/transparent_hugepage/enabled").trim().to_owned(),
-    }
-}
 
 /// Huge pages of this process.
 pub(crate) fn huge_pages() -> HugePages {

@@ -49,9 +49,9 @@ mod memory;
 mod one_topic;
 mod plan;
 mod replicated;
-mod report;
+pub(crate) mod report;
 mod resident;
-mod stats;
+pub(crate) mod stats;
 mod store;
 mod table;
 mod threads;
@@ -60,6 +60,7 @@ mod turns;
 
 pub(crate) use clock::{Timing, timed};
 
+use crate::results::{self, Machine};
 use clap::Parser as _;
 use plan::{Args, CompareError, ORSWOT, Plan, progress};
 use report::{Figures, Report};
@@ -120,10 +121,12 @@ fn parent(plan: &Plan) -> Result<(), CompareError> {
         Some(child::run(plan, child::HUGE)?)
     };
     let report = Report {
+        head: results::COMPARE.head(),
         entries: plan.shape.entries,
         seed: plan.args.seed,
+        quick: plan.args.quick,
         rounds: plan.rounds,
-        machine: machine::machine(),
+        machine: Machine::here(),
         figures,
         huge_pages,
     };

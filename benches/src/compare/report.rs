@@ -1,13 +1,18 @@
 //! What is reported. The keys are stable: other programs read them.
 
+use crate::results::{Head, Machine};
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 /// One run.
 #[derive(Clone, Default, Serialize, Deserialize, Debug)]
 pub(crate) struct Report {
+    #[serde(flatten)]
+    pub(crate) head: Head,
     pub(crate) entries: usize,
     pub(crate) seed: u64,
+    /// Fewer operations a turn than without.
+    pub(crate) quick: bool,
     pub(crate) rounds: usize,
     pub(crate) machine: Machine,
     #[serde(flatten)]
@@ -15,16 +20,6 @@ pub(crate) struct Report {
     /// The same with huge pages asked of `malloc`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) huge_pages: Option<Figures>,
-}
-
-/// Where it ran.
-#[derive(Clone, Default, Serialize, Deserialize, Debug)]
-pub(crate) struct Machine {
-    pub(crate) cores: usize,
-    pub(crate) cpu: String,
-    pub(crate) kernel: String,
-    /// The kernel's setting for transparent huge pages.
-    pub(crate) thp: String,
 }
 
 /// What one process measured.

@@ -114,6 +114,14 @@ impl std::error::Error for BoundsError {
     }
 }
 
+impl Row {
+    /// A count that is held to nothing.
+    #[must_use]
+    pub fn unbounded(operation: &Operation, instructions: f64) -> Self {
+        Self { operation: operation.name, instructions, bound: None, verdict: Verdict::NoBound }
+    }
+}
+
 impl Bounds {
     /// Bounds that allow the tolerance over these counts.
     #[must_use]

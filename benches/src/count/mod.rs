@@ -19,11 +19,13 @@ mod bounds;
 mod callgrind;
 mod delta;
 mod gate;
+mod report;
 mod workload;
 
 pub use bounds::{Bound, Bounds, BoundsError, Row, Verdict};
 pub use callgrind::{CallgrindError, collected};
 pub use gate::{Gate, measure};
+pub use report::Report;
 pub use workload::{RunError, run};
 
 /// The function in which callgrind collects: `operation` on 0, 1, 2 … up to `steps`.
