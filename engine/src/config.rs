@@ -1,5 +1,6 @@
 //! Limits and sizes of a tracker, checked once, when it is built.
 
+use crate::counters::Counters;
 use crate::{ConfigError, NodeId, Tracker};
 
 /// How to build a [`Tracker`]. Every field has a default that suits a server; every field is checked by
@@ -29,6 +30,7 @@ pub struct Config {
     pub(crate) origin_entries_max: usize,
     pub(crate) key_entries_max: usize,
     pub(crate) memory_max: usize,
+    pub(crate) counters: Counters,
 }
 
 impl Default for Config {
@@ -48,6 +50,7 @@ impl Default for Config {
             origin_entries_max: 1 << 26,
             key_entries_max: 4096,
             memory_max: 1 << 34,
+            counters: Counters::private(),
         }
     }
 }
@@ -149,6 +152,14 @@ impl Config {
     #[must_use]
     pub fn memory_max(mut self, bytes: usize) -> Self {
         self.memory_max = bytes;
+        self
+    }
+
+    /// Where the tracker counts what it does, for other processes to see. One tracker counts in one [`Counters`]: of several that are
+    /// built with the same, the first does. Default: [`Counters::private`], which nobody else sees.
+    #[must_use]
+    pub fn counters(mut self, counters: Counters) -> Self {
+        self.counters = counters;
         self
     }
 

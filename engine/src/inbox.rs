@@ -170,8 +170,9 @@ impl Inbox {
         });
     }
 
-    pub(crate) fn missed_total(&self) -> u64 {
-        self.0.with(|queue| queue.missed_total)
+    /// How many events wait, whether some are missed that the reader has not been told of, and how many were in all.
+    pub(crate) fn measure(&self) -> (usize, bool, u64) {
+        self.0.with(|queue| (queue.waiting.len(), queue.missed > 0, queue.missed_total))
     }
 
     pub(crate) fn look(queue: &mut Queue) -> Option<Look> {

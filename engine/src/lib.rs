@@ -62,9 +62,11 @@ macro_rules! planted {
 }
 
 mod config;
+pub mod counters;
 mod entry;
 mod error;
 mod event;
+mod gauges;
 mod id;
 mod inbox;
 mod kernel;

@@ -17,6 +17,10 @@ pub struct Stats {
     pub sessions: usize,
     /// Live subscriptions.
     pub subscriptions: usize,
+    /// Live subscriptions whose reader has yet to be told that it missed events.
+    pub subscriptions_lagging: usize,
+    /// Events that wait in the fullest queue of a subscription.
+    pub queue_longest: usize,
     /// Other nodes known.
     pub nodes_remote: usize,
     /// Lives of other nodes that are over and whose entries, hidden, wait to be purged.
@@ -39,6 +43,8 @@ pub struct Stats {
     pub memory_held_bytes: usize,
     /// Address space reserved for the arena, which is not memory.
     pub memory_reserved_bytes: usize,
+    /// Whether the system agreed to huge pages for the arena.
+    pub memory_huge_advised: bool,
     /// Shard by shard.
     pub shards: Vec<ShardStats>,
 }

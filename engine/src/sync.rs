@@ -8,6 +8,7 @@
 mod imp {
     pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard};
     pub(crate) use std::hint::spin_loop as spin;
+    pub(crate) use std::sync::atomic::AtomicU64 as StatWord;
     pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
 
     /// Waits on `condvar`.
@@ -28,6 +29,7 @@ mod imp {
 
 #[cfg(loom)]
 mod imp {
+    pub(crate) use loom::sync::atomic::AtomicU64 as StatWord;
     pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     pub(crate) use loom::sync::{Condvar, MutexGuard};
     pub(crate) use loom::thread::yield_now as spin;
@@ -67,6 +69,8 @@ mod imp {
     pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
     pub(crate) use shuttle::sync::{Condvar, MutexGuard};
     use std::sync::PoisonError;
+    // Statistics synchronise nothing, and a step for each would be lost on every schedule.
+    pub(crate) use std::sync::atomic::AtomicU64 as StatWord;
 
     /// shuttle's mutex with parking_lot's face. A panic fails the test, so poisoning adds nothing, and a second panic while
     /// the first unwinds would hide what failed.

@@ -1,12 +1,16 @@
 //! The tracker: shards, who is known, who listens; and the reads.
 
 use crate::config::Config;
+use crate::counters::Counters;
 use crate::entry::content_hash;
 use crate::event::{Event, EventKind};
+use crate::gauges;
 use crate::inbox::Inbox;
 use crate::kernel::change::ChangeFlag;
 use crate::replica::{Identity, Origins, Replica};
-use crate::shard::{Commons, Entries, Joining, NameHash, Reader, Shard, State, Wakes, stable_hash};
+use crate::shard::{
+    Commons, Entries, Joining, Meter, Meters, NameHash, Reader, Shard, State, Wakes, stable_hash,
+};
 use crate::subscription::Scope;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{
@@ -30,6 +34,7 @@ pub struct Tracker {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
+    counters: Counters,
     pub(crate) commons: Arc<Commons>,
     pub(crate) shards: Box<[Shard]>,
     pub(crate) origins: Origins,
@@ -76,11 +81,16 @@ impl Tracker {
     pub(crate) fn with_config(config: Config) -> Self {
         let identity = Identity { node: config.node, ..Identity::default() };
         let commons = Arc::new(Commons::new(&config));
-        let shards = (0..u16::try_from(config.shards).unwrap_or(256))
-            .map(|index| Shard::new(Arc::clone(&commons), index, identity, config.lane_log_max))
-            .collect();
+        let counters = config.counters.claim();
+        let meters = Meters::new(&counters, config.shards);
+        let shard = |index| {
+            let meter = Meter::new(&meters, index);
+            Shard::new(Arc::clone(&commons), index, identity, config.lane_log_max, meter)
+        };
+        let shards = (0..u16::try_from(config.shards).unwrap_or(256)).map(shard).collect();
         let inner = Inner {
             shards,
+            counters: counters.clone(),
             origins: Origins::new(Arc::clone(&commons), identity),
             commons,
             change: ChangeFlag::new(),
@@ -93,7 +103,9 @@ impl Tracker {
             claimed: AtomicBool::new(false),
             config,
         };
-        Self { inner: Arc::new(inner) }
+        let inner = Arc::new(inner);
+        gauges::show(&inner, &counters);
+        Self { inner }
     }
 
     /// A new session: the owner of the entries that it tracks.
@@ -278,39 +290,16 @@ impl Tracker {
         &self.inner.config
     }
 
+    /// Where the tracker counts what it does: the counters that its [`Config`] was given, or its own.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.inner.counters
+    }
+
     /// Numbers about the tracker.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let mut stats = Stats { entries_local: self.inner.entries_local(), ..Stats::default() };
-        for shard in &self.inner.shards {
-            let state = shard.lock();
-            let shard = ShardStats {
-                entries: state.store.len(),
-                topics: state.store.topics.len(),
-                clock: state.lane.clock,
-                version: state.version,
-            };
-            stats.entries += shard.entries;
-            stats.topics += shard.topics;
-            stats.shards.push(shard);
-            stats.tracked_total += state.counters.tracked;
-            stats.updated_total += state.counters.updated;
-            stats.untracked_total += state.counters.untracked;
-            stats.remote_operations_total += state.counters.remote_operations;
-            stats.events_total += state.counters.events;
-        }
-        stats.entries_remote = stats.entries.saturating_sub(stats.entries_local);
-        stats.sessions =
-            usize::try_from(self.inner.sessions_live.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        let memory = self.inner.commons.memory();
-        stats.memory_used_bytes = memory.used_bytes;
-        stats.memory_held_bytes = memory.held_bytes;
-        stats.memory_reserved_bytes = memory.reserved_bytes;
-        (stats.nodes_remote, stats.origins_purging) = self.inner.origins.counts();
-        let inboxes = self.inner.inboxes.lock();
-        stats.subscriptions = inboxes.len();
-        stats.events_missed_total = inboxes.values().map(|listener| listener.inbox.missed_total()).sum();
-        stats
+        self.inner.measure()
     }
 
     /// Ends the tracker: every entry of this node's sessions leaves, with its event; entries of other nodes stay as they
@@ -352,6 +341,46 @@ impl Tracker {
 }
 
 impl Inner {
+    /// Numbers about the tracker; those of the shards are shown to whoever reads the counters, too.
+    pub(crate) fn measure(&self) -> Stats {
+        let mut stats = Stats { entries_local: self.entries_local(), ..Stats::default() };
+        for shard in &self.shards {
+            let mut state = shard.lock();
+            state.set_gauges();
+            let shard = ShardStats {
+                entries: state.store.len(),
+                topics: state.store.topics.len(),
+                clock: state.lane.clock,
+                version: state.version,
+            };
+            stats.entries += shard.entries;
+            stats.topics += shard.topics;
+            stats.shards.push(shard);
+            stats.tracked_total += state.meter.tracked.get();
+            stats.updated_total += state.meter.updated.get();
+            stats.untracked_total += state.meter.untracked.get();
+            stats.remote_operations_total += state.meter.remote_operations.get();
+            stats.events_total += state.meter.events.get();
+        }
+        stats.entries_remote = stats.entries.saturating_sub(stats.entries_local);
+        stats.sessions = usize::try_from(self.sessions_live.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let memory = self.commons.memory();
+        stats.memory_used_bytes = memory.used_bytes;
+        stats.memory_held_bytes = memory.held_bytes;
+        stats.memory_reserved_bytes = memory.reserved_bytes;
+        stats.memory_huge_advised = memory.huge_advised;
+        (stats.nodes_remote, stats.origins_purging) = self.origins.counts();
+        let inboxes = self.inboxes.lock();
+        stats.subscriptions = inboxes.len();
+        for listener in inboxes.values() {
+            let (waiting, lags, missed) = listener.inbox.measure();
+            stats.queue_longest = stats.queue_longest.max(waiting);
+            stats.subscriptions_lagging += usize::from(lags);
+            stats.events_missed_total += missed;
+        }
+        stats
+    }
+
     pub(crate) fn is_shutdown(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

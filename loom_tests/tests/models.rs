@@ -56,6 +56,7 @@ mod models {
     pub(crate) mod counts;
     pub(crate) mod group;
     pub(crate) mod handoff;
+    pub(crate) mod label;
     pub(crate) mod mailbox;
     pub(crate) mod members;
     pub(crate) mod origin;
@@ -87,7 +88,7 @@ fn main() -> std::process::ExitCode {
         };
     }
 
-    const CENSUS: Census = Census { models: 60, faults: 57 };
+    const CENSUS: Census = Census { models: 61, faults: 63 };
     let kernels = [
         kernel!("bell", "../../engine/src/kernel/bell.rs", models::bell::MODELS),
         kernel!("mailbox", "../../engine/src/kernel/mailbox.rs", models::mailbox::MODELS),
@@ -98,6 +99,7 @@ fn main() -> std::process::ExitCode {
         kernel!("members", "../../engine/src/kernel/members.rs", models::members::MODELS),
         kernel!("revise", "../../engine/src/kernel/revise.rs", models::revise::MODELS),
         kernel!("origin", "../../engine/src/kernel/origin.rs", models::origin::MODELS),
+        kernel!("label", "../../engine/src/kernel/label.rs", models::label::MODELS),
         kernel!("counts", "../../engine/src/kernel/counts.rs", models::counts::MODELS),
         kernel!("memory", "models/memory.rs", &[]),
         kernel!("handoff", "models/handoff.rs", models::handoff::MODELS),

@@ -8,6 +8,7 @@ pub(crate) mod bell;
 pub(crate) mod change;
 pub(crate) mod counts;
 pub(crate) mod group;
+pub(crate) mod label;
 pub(crate) mod mailbox;
 pub(crate) mod members;
 pub(crate) mod origin;

@@ -53,7 +53,7 @@ impl<'a> Cursor<'a> {
     /// Takes an entry of another node out.
     pub(super) fn remove(&mut self, slot: SlotId) -> (EntrySlot, u64) {
         let (state, wakes) = self.of(slot);
-        state.counters.remote_operations += 1;
+        state.meter.remote_operations.add(1);
         let held = state.store.slot(slot);
         let digest = state.leave(slot, &held, wakes);
         (held, digest)
@@ -157,7 +157,7 @@ impl<'a> LaneWriter<'a> {
             state.store.release_topic(record);
             return Err(full());
         };
-        state.counters.remote_operations += 1;
+        state.meter.remote_operations.add(1);
         let content = content_hash(name.stable, told.key, told.meta);
         self.lane.digest = self.lane.digest.wrapping_add(digest(content, told.birth, told.dot));
         self.lane.insert(told.dot, told.birth, slot);
@@ -182,7 +182,7 @@ impl<'a> LaneWriter<'a> {
             return Err(ApplyError::Full { field: "memory_max", max });
         };
         let came = state.digest_of(&state.store.slot(new));
-        state.counters.remote_operations += 1;
+        state.meter.remote_operations.add(1);
         self.lane.digest = self.lane.digest.wrapping_sub(gone).wrapping_add(came);
         self.lane.remove(dot, old.birth());
         self.lane.insert(new_dot, old.birth(), new);

@@ -48,7 +48,7 @@ impl State {
         for inbox in listeners.iter().chain(&self.everywhere) {
             inbox.push(&event);
             wakes.add(inbox);
-            self.counters.events += 1;
+            self.meter.events.add(1);
         }
     }
 

@@ -4,6 +4,7 @@ mod bytes;
 mod commons;
 mod emit;
 mod layout;
+mod meter;
 mod pins;
 mod read;
 mod records;
@@ -15,6 +16,7 @@ mod write;
 pub(crate) use commons::{Commons, NameHash, stable_hash};
 pub(crate) use emit::Wakes;
 pub(crate) use layout::{EntrySlot, NUMBER_MAX, Owner};
+pub(crate) use meter::{Meter, Meters};
 pub(crate) use read::{Entries, Reader};
 pub(crate) use store::{Fresh, SlotId, Store};
 pub(crate) use write::{Joining, Updated};
@@ -50,24 +52,20 @@ pub(crate) struct State {
     silent: Vec<Silent>,
     /// Subscriptions to every topic.
     pub(crate) everywhere: Vec<Arc<Inbox>>,
-    pub(crate) counters: Counters,
-}
-
-/// Totals since the start.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Counters {
-    pub(crate) tracked: u64,
-    pub(crate) updated: u64,
-    pub(crate) untracked: u64,
-    pub(crate) remote_operations: u64,
-    pub(crate) events: u64,
+    pub(crate) meter: Meter,
 }
 
 /// Entries freed at once of those that were kept for a reader outside the lock.
 const KEPT_PER_LOCK: usize = 64;
 
 impl Shard {
-    pub(crate) fn new(commons: Arc<Commons>, index: u16, identity: Identity, log_max: usize) -> Self {
+    pub(crate) fn new(
+        commons: Arc<Commons>,
+        index: u16,
+        identity: Identity,
+        log_max: usize,
+        meter: Meter,
+    ) -> Self {
         Self {
             state: CachePadded::new(Mutex::new(State {
                 index,
@@ -78,7 +76,7 @@ impl Shard {
                 lane: OwnLane::new(log_max),
                 silent: Vec::new(),
                 everywhere: Vec::new(),
-                counters: Counters::default(),
+                meter,
             })),
             clock: CachePadded::new(AtomicU64::new(0)),
         }

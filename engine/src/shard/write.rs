@@ -50,7 +50,7 @@ impl State {
         wakes: &mut Wakes,
     ) -> Result<SlotId, NoRoom> {
         let slot = self.store.insert(record, fresh, held)?;
-        self.version += 1;
+        self.count_change(record);
         if self.silent.is_empty() || self.is_told(&self.store.slot(slot)) {
             self.told_more(record, wakes);
             self.emit(record, wakes, |state| EventKind::Join(state.entry(slot)));
@@ -70,7 +70,7 @@ impl State {
         let record = self.store.record_of(held);
         let old = (self.is_heard(record) && self.is_told(held)).then(|| self.entry(slot));
         let new = self.store.replace(slot, held, record, clocks, meta)?;
-        self.version += 1;
+        self.count_change(record);
         if let Some(old) = old {
             self.emit(record, wakes, |state| EventKind::Update { old, new: state.entry(new) });
         }
@@ -79,8 +79,8 @@ impl State {
 
     /// Takes an entry out, of which `held` is a copy; returns its part in its lane's digest.
     pub(crate) fn leave(&mut self, slot: SlotId, held: &EntrySlot, wakes: &mut Wakes) -> u64 {
-        self.version += 1;
         let record = self.store.record_of(held);
+        self.count_change(record);
         self.store.prefetch_links(record, slot, held);
         let digest = self.digest_of(held);
         let told = self.is_told(held);
@@ -190,7 +190,7 @@ impl State {
         self.lane.tick(Logged::Add);
         self.lane.digest = self.lane.digest.wrapping_add(digest(joining.content, clock, clock));
         self.lane.dots.insert(clock, slot);
-        self.counters.tracked += 1;
+        self.meter.tracked.add(1);
         self.own_changed();
         Ok((slot, self.dot(clock)))
     }
@@ -268,7 +268,7 @@ impl State {
         self.lane.digest = self.lane.digest.wrapping_sub(gone).wrapping_add(came);
         self.lane.dots.remove(old.clock());
         self.lane.dots.insert(clock, new);
-        self.counters.updated += 1;
+        self.meter.updated.add(1);
         Ok(Updated::Done { from: slot, to: new, dot: self.dot(clock) })
     }
 
@@ -280,7 +280,7 @@ impl State {
         self.lane.tick(Logged::Remove { birth: held.birth() });
         self.lane.digest = self.lane.digest.wrapping_sub(digest);
         self.lane.dots.remove(held.clock());
-        self.counters.untracked += 1;
+        self.meter.untracked.add(1);
         self.own_changed();
     }
 

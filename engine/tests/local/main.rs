@@ -4,6 +4,8 @@
 mod common;
 
 mod config;
+#[cfg(unix)]
+mod counters;
 mod events;
 mod handles;
 mod lists;

@@ -1,0 +1,177 @@
+//! The file under the counters, as its owner has it.
+
+use super::CreateError;
+use super::format::{HEADER_BYTES, MAGIC, PAGE_BYTES, VERSION_MAJOR, VERSION_MINOR, word};
+use super::region::Region;
+use crate::sync::{AtomicU64, Ordering, fence};
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What the names of counters files begin with.
+pub(super) const PREFIX: &str = "headcount.";
+/// Files that this process has made.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+/// Where counters files are kept if nobody says otherwise: `/dev/shm`, or the system's directory for temporary files where that is not.
+#[must_use]
+pub fn default_dir() -> PathBuf {
+    let shared = Path::new("/dev/shm");
+    if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() }
+}
+
+/// A file that this process keeps, locked, until it is dropped.
+#[derive(Debug)]
+pub(super) struct OwnFile {
+    /// Has the lock.
+    file: File,
+    path: PathBuf,
+    header: Region,
+    /// Its length.
+    bytes: AtomicU64,
+}
+
+/// Nanoseconds of a clock that all processes of this machine share.
+#[cfg(unix)]
+pub(super) fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+}
+
+#[cfg(not(unix))]
+pub(super) fn monotonic() -> u64 {
+    unix_now()
+}
+
+/// Nanoseconds since 1970.
+pub(super) fn unix_now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Whether the lock that a living owner has could be had: then there is none.
+#[cfg(unix)]
+pub(super) fn is_orphan(file: &File) -> bool {
+    use rustix::fs::{FlockOperation, flock};
+    let free = flock(file, FlockOperation::NonBlockingLockShared).is_ok();
+    if free {
+        // It goes with the file as well.
+        let _ = flock(file, FlockOperation::Unlock);
+    }
+    free
+}
+
+#[cfg(not(unix))]
+pub(super) fn is_orphan(_file: &File) -> bool {
+    false
+}
+
+/// A new file that only its owner can read, locked. No other process of that number is alive, so what has the name is left over.
+#[cfg(unix)]
+fn make(path: &Path) -> io::Result<File> {
+    use rustix::fs::{FlockOperation, flock};
+    use std::os::unix::fs::OpenOptionsExt;
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path)?;
+    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    Ok(file)
+}
+
+impl OwnFile {
+    /// Makes the file under another name, for [`publish`](Self::publish).
+    #[cfg(unix)]
+    pub(super) fn create(dir: &Path, beat_every: Duration) -> Result<Self, CreateError> {
+        // Relaxed: only the numbers matter.
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let path = dir.join(format!("{PREFIX}{}.{number}", std::process::id()));
+        let refused = |source| CreateError::Io { path: path.clone(), source };
+        let file = make(&beside(&path)).map_err(refused)?;
+        let own = Self::lay_out(file, path.clone(), beat_every);
+        own.map_err(|source| {
+            // What was made is of no use; that it cannot be removed is not the error to tell.
+            let _ = fs::remove_file(beside(&path));
+            CreateError::Io { path, source }
+        })
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn create(_dir: &Path, _beat_every: Duration) -> Result<Self, CreateError> {
+        Err(CreateError::Unsupported)
+    }
+
+    #[cfg_attr(not(unix), expect(dead_code, reason = "no file is made there"))]
+    fn lay_out(file: File, path: PathBuf, beat_every: Duration) -> io::Result<Self> {
+        extend(&file, 0, HEADER_BYTES)?;
+        let header = Region::writable(&file, 0, HEADER_BYTES)?;
+        let set = |at: usize, value| header.words()[at].store(value, Ordering::Relaxed);
+        set(word::VERSION, u64::from(VERSION_MAJOR) << 32 | u64::from(VERSION_MINOR));
+        set(word::PID, u64::from(std::process::id()));
+        set(word::CREATED, unix_now());
+        set(word::BEAT_EVERY, u64::try_from(beat_every.as_nanos()).unwrap_or(u64::MAX));
+        set(word::BEAT, monotonic());
+        set(word::MAGIC, MAGIC);
+        Ok(Self { file, path, header, bytes: AtomicU64::new(HEADER_BYTES as u64) })
+    }
+
+    /// Gives the file its name: from now on others find it, whole.
+    pub(super) fn publish(&self) -> Result<(), CreateError> {
+        let refused = |source| CreateError::Io { path: self.path.clone(), source };
+        fs::rename(beside(&self.path), &self.path).map_err(refused)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn header(&self) -> &Region {
+        &self.header
+    }
+
+    /// Adds whole pages for so many bytes at the end; where they begin, and they. One caller at a time.
+    pub(super) fn grow(&self, bytes: usize) -> io::Result<(usize, Region)> {
+        let at = usize::try_from(self.bytes.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let bytes = bytes.next_multiple_of(PAGE_BYTES);
+        extend(&self.file, at, bytes)?;
+        let region = Region::writable(&self.file, at, bytes)?;
+        self.bytes.store((at + bytes) as u64, Ordering::Relaxed);
+        Ok((at, region))
+    }
+
+    pub(super) fn beat(&self) {
+        self.header.words()[word::BEAT].store(monotonic(), Ordering::Relaxed);
+    }
+}
+
+impl Drop for OwnFile {
+    fn drop(&mut self) {
+        // Who has it mapped learns that this was no accident.
+        self.header.words()[word::ENDED].store(1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        // It has one of the two names. One that cannot be removed is taken for a dead process's, and removed as such later.
+        if fs::remove_file(&self.path).is_err() {
+            let _ = fs::remove_file(beside(&self.path));
+        }
+    }
+}
+
+fn beside(path: &Path) -> PathBuf {
+    path.with_extension(format!("{}.new", path.extension().unwrap_or_default().to_string_lossy()))
+}
+
+/// Writes zeros behind what there is. It is written, not only made longer, for the system's memory to be had now: mapped memory that the
+/// system cannot find later ends the process.
+#[cfg(unix)]
+fn extend(file: &File, at: usize, bytes: usize) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    let zeros = [0; PAGE_BYTES];
+    (at..at + bytes).step_by(PAGE_BYTES).try_for_each(|at| file.write_all_at(&zeros, at as u64))
+}
+
+#[cfg(not(unix))]
+fn extend(_file: &File, _at: usize, _bytes: usize) -> io::Result<()> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}

@@ -1,0 +1,87 @@
+//! What a tracker shows of itself once a second in a counters file.
+
+use crate::Stats;
+use crate::counters::{Counters, Field, Number, Schema};
+use crate::sync::Arc;
+use crate::tracker::Inner;
+
+const ENGINE: Schema = Schema {
+    name: "engine",
+    help: "The tracker as a whole; once a second.",
+    fields: &[
+        Field::gauge("entries", "entries", "Entries stored, this node's and others', hidden ones included."),
+        Field::gauge("entries_local", "entries", "Entries of this node's sessions."),
+        Field::gauge("entries_remote", "entries", "Entries of other nodes, hidden ones included."),
+        Field::gauge("topics", "topics", "Topics with entries or listeners."),
+        Field::gauge("sessions", "sessions", "Live sessions."),
+        Field::gauge("subscriptions", "subscriptions", "Live subscriptions."),
+        Field::gauge(
+            "subscriptions_lagging",
+            "subscriptions",
+            "Live subscriptions that miss events at present.",
+        ),
+        Field::gauge("queue_longest", "events", "Events that wait in the fullest queue of a subscription."),
+        Field::gauge("queue_max", "events", "Events that a queue holds at the most."),
+        Field::gauge("events_missed", "events", "Events that live subscriptions missed."),
+        Field::gauge("nodes_remote", "nodes", "Other nodes known."),
+        Field::gauge("origins_purging", "lives", "Lives of other nodes whose entries wait to be purged."),
+        Field::gauge("memory_used_bytes", "bytes", "Bytes of the arena in use."),
+        Field::gauge("memory_held_bytes", "bytes", "Bytes of the arena that the system gave memory for."),
+        Field::gauge("memory_reserved_bytes", "bytes", "Address space of the arena."),
+        Field::gauge("memory_huge_advised", "", "1 if the system agreed to huge pages for the arena."),
+        Field::gauge("shard_entries_max", "entries", "Most entries of a shard."),
+    ],
+};
+
+/// Which number of the tracker a gauge shows.
+type Shows = fn(&Stats) -> usize;
+
+/// The gauges, with what each shows.
+struct Gauges(Vec<(Number, Shows)>);
+
+impl Gauges {
+    fn set(&self, stats: &Stats) {
+        for (number, of) in &self.0 {
+            number.set(of(stats) as u64);
+        }
+    }
+}
+
+/// Shows the tracker once a second, as long as it is there.
+pub(crate) fn show(inner: &Arc<Inner>, counters: &Counters) {
+    if !counters.are_seen() {
+        return;
+    }
+    let row = counters.table(&ENGINE, 1).row(0);
+    let shown: [(&str, Shows); 15] = [
+        ("entries", |stats| stats.entries),
+        ("entries_local", |stats| stats.entries_local),
+        ("entries_remote", |stats| stats.entries_remote),
+        ("topics", |stats| stats.topics),
+        ("sessions", |stats| stats.sessions),
+        ("subscriptions", |stats| stats.subscriptions),
+        ("subscriptions_lagging", |stats| stats.subscriptions_lagging),
+        ("queue_longest", |stats| stats.queue_longest),
+        ("events_missed", |stats| stats.events_missed_total as usize),
+        ("nodes_remote", |stats| stats.nodes_remote),
+        ("origins_purging", |stats| stats.origins_purging),
+        ("memory_used_bytes", |stats| stats.memory_used_bytes),
+        ("memory_held_bytes", |stats| stats.memory_held_bytes),
+        ("memory_reserved_bytes", |stats| stats.memory_reserved_bytes),
+        ("memory_huge_advised", |stats| usize::from(stats.memory_huge_advised)),
+    ];
+    let gauges = Gauges(shown.into_iter().map(|(name, of)| (row.number(name), of)).collect());
+    row.number("queue_max").set(inner.config.subscription_queue_max as u64);
+    row.number("shard_entries_max").set(inner.config.shard_entries_max as u64);
+    let tracker = Arc::downgrade(inner);
+    let mut is_shown = false;
+    counters.every_second(move || {
+        let Some(inner) = tracker.upgrade() else { return false };
+        gauges.set(&inner.measure());
+        if !is_shown {
+            row.show();
+            is_shown = true;
+        }
+        true
+    });
+}
