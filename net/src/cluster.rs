@@ -5,10 +5,11 @@ use crate::core::{
     BarrierOutcome, Budget, Core, KeyStep, Limits, MemberState, MemberView, Notice, Output, Phase, Security,
     Settings, Time,
 };
-use crate::driver::{Driver, EpochFile, Sockets, WAKER};
+use crate::driver::{Driver, EpochFile, Sockets, WAKER, mtu};
 use crate::error::{BarrierError, JoinError, StopReason};
 use crate::keys::{KeyError, Keys};
 use crate::network::Network;
+use crate::shown::Board;
 use crate::stats::NetStats;
 use headcount::replica::Replica;
 use headcount::{Incarnation, NodeId, Tracker};
@@ -283,16 +284,22 @@ impl Cluster {
             mode: config.mode(),
             epoch,
             datagram_max: config.datagram_size.bytes(),
+            watched: tracker.counters().are_seen(),
         };
         let (local, granted, asked) = (sockets.local, sockets.receive_buffer, config.receive_buffer as u64);
         if granted < asked {
             shared.view.lock().note([Notice::SmallReceiveBuffer { asked, granted }]);
         }
         let peers = config.peer_names();
+        let mtu = mtu(&config, peers.addrs.first().copied()).unwrap_or(0);
+        let board = Board::new(tracker, &config, &settings, (local, asked, mtu), started);
         let core = Core::new(settings, tracker, Duration::ZERO);
         let node = core.node();
-        let driver = Driver::new(poll, sockets, core, Arc::clone(&shared), started, peers, epoch_file)
+        let mut driver = Driver::new(poll, sockets, core, Arc::clone(&shared), started, peers, epoch_file)
             .map_err(io("registering the sockets"))?;
+        if let Some(board) = board {
+            driver.show_on(board);
+        }
         replica.on_change(move || {
             // A wake-up that fails leaves the change to the next heartbeat.
             let _ = waker.wake();

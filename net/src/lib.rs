@@ -49,6 +49,7 @@ mod error;
 pub mod hostile;
 mod keys;
 mod network;
+mod shown;
 #[cfg(any(test, feature = "sim"))]
 pub mod sim;
 mod stats;

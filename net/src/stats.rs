@@ -1,12 +1,37 @@
 //! Numbers about a node's traffic.
 
+use headcount::counters::Field;
+
+/// What is no counter, and its unit.
+const GAUGES: [(&str, &str); 2] = [("receive_buffer_bytes", "bytes"), ("send_budget", "bytes/s")];
+
+const fn is_same(a: &str, b: &str) -> bool {
+    let (a, b) = (a.as_bytes(), b.as_bytes());
+    let mut at = 0;
+    while at < a.len() && at < b.len() && a[at] == b[at] {
+        at += 1;
+    }
+    a.len() == b.len() && at == a.len()
+}
+
+const fn field(name: &'static str, help: &'static str) -> Field {
+    let mut at = 0;
+    while at < GAUGES.len() {
+        if is_same(name, GAUGES[at].0) {
+            return Field::gauge(name, GAUGES[at].1, help);
+        }
+        at += 1;
+    }
+    Field::counter(name, "", help)
+}
+
 macro_rules! counters {
-    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+    ($($(#[doc = $doc:literal])* $name:ident),* $(,)?) => {
         /// Numbers about a node's traffic, since it joined. Counters, but for `receive_buffer_bytes` and `send_budget`.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         #[non_exhaustive]
         pub struct NetStats {
-            $($(#[$doc])* pub $name: u64,)*
+            $($(#[doc = $doc])* pub $name: u64,)*
         }
 
         impl NetStats {
@@ -14,6 +39,9 @@ macro_rules! counters {
             pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> {
                 [$((stringify!($name), self.$name)),*].into_iter()
             }
+
+            /// As a counters file describes them.
+            pub(crate) const FIELDS: &'static [Field] = &[$(field(stringify!($name), concat!($($doc),*))),*];
 
             #[cfg(any(test, feature = "sim"))]
             pub(crate) fn add(&mut self, other: &Self) {
@@ -40,6 +68,8 @@ counters! {
     datagrams_received,
     /// Their bytes.
     bytes_received,
+    /// This node's own datagrams that came back to it, as the group sends them to everybody.
+    echoes,
     /// Datagrams dropped because they are not well-formed: wrong magic, checksum, or contents.
     malformed,
     /// Datagrams dropped because they are another cluster's, version's or suite's.

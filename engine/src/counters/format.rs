@@ -71,8 +71,9 @@ pub(super) fn rows_at(fields: usize) -> usize {
     (fields * FIELD_WORDS).next_multiple_of(ROW_ALIGN)
 }
 
-/// A text that is cut to its room, at a character's end.
+/// A text without spaces around it that is cut to its room, at a character's end.
 pub(super) fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let text = text.trim();
     let mut bytes = [0; N];
     let end = (0..=text.len().min(N)).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
     bytes[..end].copy_from_slice(&text.as_bytes()[..end]);

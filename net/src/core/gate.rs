@@ -196,7 +196,10 @@ impl Gate {
         stats: &mut NetStats,
     ) -> Option<Admitted<'b>> {
         let header = match wire::peek(bytes, cluster) {
-            Ok(header) if (SenderId { node: header.node, session: header.session }) == me => return None,
+            Ok(header) if (SenderId { node: header.node, session: header.session }) == me => {
+                stats.echoes += 1;
+                return None;
+            }
             Ok(header) => Ok(header),
             Err(error) => Err(error),
         };

@@ -117,8 +117,23 @@ pub(crate) struct Output {
     pub(crate) streams: Vec<(StreamId, StreamAction)>,
     pub(crate) barriers: Vec<(u64, BarrierOutcome)>,
     pub(crate) notices: Vec<Notice>,
+    /// How long things took and who hears whom, if [`Settings::watched`](super::Settings::watched).
+    pub(crate) measures: Vec<Measure>,
     /// A life of that epoch begins: whoever keeps epochs writes it down before anything else of this is done.
     pub(crate) epoch: Option<u32>,
+}
+
+/// Something that was measured. No decision rests on it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Measure {
+    /// A gap of a lane was closed so long after it was noticed, by repair or because what was late came.
+    Repair(Duration),
+    /// Changes were told so long after they were seen to wait.
+    Flush(Duration),
+    /// What a stream was to bring was there so long after it was asked for.
+    Snapshot(Duration),
+    /// A node says that it had not heard another for so long; `None`: for longer than can be said.
+    Heard { listener: NodeId, speaker: NodeId, silence: Option<Duration> },
 }
 
 /// How a barrier ended.

@@ -9,7 +9,7 @@
 //! ([`Strain`]), or most of the others fell silent at one moment ([`Isolation`]).
 
 use super::Core;
-use super::io::{Notice, Output, Phase, Time};
+use super::io::{Measure, Notice, Output, Phase, Time};
 use super::member::{Lane, Member, MemberState};
 use super::receive::Sender;
 use crate::config::Timing;
@@ -323,6 +323,10 @@ impl Core {
             let Some(member) = about.and_then(|node| self.members.get_mut(node)) else {
                 continue;
             };
+            if self.settings.watched && is_latest {
+                let (listener, speaker, silence) = (sender, member.node, report.silence());
+                self.measures.push(Measure::Heard { listener, speaker, silence });
+            }
             let Some(silence) = report.silence() else {
                 continue;
             };

@@ -55,6 +55,8 @@ pub(super) struct Lane {
     pub(super) left_to_stream: u64,
     /// Deltas that came too early, by their lower clock.
     pub(super) waiting: BTreeMap<u64, Waiting>,
+    /// Since when something is missing that is to be repaired.
+    pub(super) gap_since: Option<Time>,
     /// When to ask for what is missing.
     pub(super) nak_at: Option<Time>,
     /// Requests that nothing has come of.
@@ -84,11 +86,12 @@ impl Lane {
         if self.awaits_stream() {
             self.left_to_stream = u64::MAX;
             self.nak_at = None;
+            self.gap_since = None;
         }
     }
 
-    /// Nothing is missing any more: no stream is needed, and nothing to be asked for.
-    pub(super) fn close(&mut self) {
+    /// Nothing is missing any more: no stream is needed, and nothing to be asked for. Since when something was, if a repair was to mend it.
+    pub(super) fn close(&mut self) -> Option<Time> {
         self.nak_at = None;
         self.asked_to = 0;
         if !self.unclean {
@@ -96,6 +99,7 @@ impl Lane {
             self.in_transfer = false;
             self.left_to_stream = 0;
         }
+        self.gap_since.take()
     }
 
     /// Something is missing between the clock held and what is known to be.

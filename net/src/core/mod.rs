@@ -30,6 +30,7 @@ mod sealed_stream;
 mod security_tests;
 mod send;
 mod serve;
+mod shown;
 mod stranger;
 mod transfer;
 mod window;
@@ -37,12 +38,13 @@ mod window;
 pub(crate) use gate::{Budget, Security};
 pub use io::Notice;
 pub(crate) use io::{
-    BarrierOutcome, Input, Mode, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time,
+    BarrierOutcome, Input, Measure, Mode, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time,
 };
 pub(crate) use keyring::KeyStep;
 pub(crate) use limits::{Limits, SEND_BYTES_PER_S};
 pub use member::MemberState;
 pub(crate) use rng::Rng;
+pub(crate) use shown::PeerShown;
 
 use crate::config::Timing;
 use crate::crypto::SenderId;
@@ -84,6 +86,8 @@ pub(crate) struct Settings {
     pub(crate) epoch: u32,
     /// The longest datagram to send.
     pub(crate) datagram_max: usize,
+    /// Somebody takes [`Output::measures`].
+    pub(crate) watched: bool,
 }
 
 #[cfg(any(test, feature = "sim"))]
@@ -102,6 +106,7 @@ impl Settings {
             mode: Mode::Multicast,
             epoch: 0,
             datagram_max: wire::DATAGRAM_MAX,
+            watched: false,
         }
     }
 }
@@ -149,6 +154,8 @@ pub(crate) struct Core {
     hearing: liveness::Hearing,
     barriers: barrier::Barriers,
     stats: NetStats,
+    /// For [`Output::measures`].
+    measures: Vec<io::Measure>,
     /// Counts the changes of what [`members`](Self::members) shows, but for ages.
     version: u64,
     purging: bool,
@@ -212,6 +219,7 @@ impl Core {
             hearing: liveness::Hearing::default(),
             barriers: barrier::Barriers::default(),
             stats: NetStats { receive_buffer_bytes: settings.receive_buffer, ..NetStats::default() },
+            measures: Vec::new(),
             version: 0,
             purging: false,
             gate,
@@ -250,6 +258,7 @@ impl Core {
         self.tick(now, out);
         self.seal_streams(out, streams_before);
         self.refresh_fan_out(now);
+        out.measures.append(&mut self.measures);
         self.planned = self.wake_at(now);
     }
 

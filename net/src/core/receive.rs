@@ -2,7 +2,7 @@
 
 use super::Core;
 use super::fallback::COPIES_FOR;
-use super::io::{Output, Phase, Target, Time};
+use super::io::{Measure, Output, Phase, Target, Time};
 use super::liveness::Liveness;
 use super::member::{Lane, Member, MemberState};
 use crate::crypto::SenderId;
@@ -458,7 +458,8 @@ impl Core {
                 lane.primed = true;
                 if !lane.has_gap() {
                     self.stats.naks_spared += u64::from(lane.nak_at.is_some() && lane.asked_to == 0);
-                    lane.close();
+                    let since = lane.close().filter(|_| self.settings.watched);
+                    self.measures.extend(since.map(|since| Measure::Repair(now.saturating_sub(since))));
                 }
                 lane.naks = 0;
                 if lane.is_synced() != was_synced {

@@ -55,6 +55,7 @@ impl Core {
             let goes_along = (from..=from + spread).contains(&member.nak_due);
             let at = if goes_along { member.nak_due } else { from + jitter };
             lane.nak_at = Some(at);
+            lane.gap_since = lane.gap_since.or(Some(now));
             member.nak_due = member.nak_due.min(at);
         } else {
             // Nothing of this lane was ever held: the ring would be a long way round.

@@ -1,7 +1,7 @@
 //! What this node says of itself: deltas, heartbeats, announcements, goodbyes.
 
 use super::Core;
-use super::io::{Output, Phase, Target, Time};
+use super::io::{Measure, Output, Phase, Target, Time};
 use super::member::MemberState;
 use crate::wire;
 use headcount::NodeId;
@@ -40,6 +40,8 @@ pub(super) struct OwnLanes {
     next_digest: u16,
     /// Heartbeats but for those behind a flush.
     beats: u64,
+    /// Since when something is seen to wait.
+    waits_since: Option<Time>,
     flush_at: Option<Time>,
     flushed_at: Option<Time>,
     tail_at: Option<Time>,
@@ -57,6 +59,7 @@ impl OwnLanes {
             next_moved: 0,
             next_digest: 0,
             beats: 0,
+            waits_since: None,
             flush_at: None,
             flushed_at: None,
             tail_at: None,
@@ -133,6 +136,7 @@ impl Core {
         if waiting == 0 {
             return;
         }
+        self.own.waits_since = self.own.waits_since.or(Some(now));
         if self.own.flush_at.is_none() {
             let idle = self.own.flushed_at.is_none_or(|at| now >= at + IDLE);
             self.own.flush_at = Some(if idle { now } else { now + self.settings.timing.flush_after });
@@ -156,6 +160,8 @@ impl Core {
             self.own.flushed_at = Some(now);
             self.own.tail_at = Some(now + TAIL);
             if done {
+                let since = self.own.waits_since.take().filter(|_| self.settings.watched);
+                self.measures.extend(since.map(|since| Measure::Flush(now.saturating_sub(since))));
                 self.look_at_own_lanes(now);
             } else {
                 self.own.flush_at = Some(now);

@@ -1,7 +1,7 @@
 //! Taking lanes: one stream at a time from a member, lane after lane, as a snapshot or as operations from the owner's log.
 
 use super::Core;
-use super::io::{Output, StreamAction, StreamId, StreamInput, Time};
+use super::io::{Measure, Output, StreamAction, StreamId, StreamInput, Time};
 use super::member::Member;
 use super::relay::{ASK_EVERY, RELAY_STALL};
 use crate::wire::{self, Message, MessageBuffer};
@@ -27,6 +27,7 @@ pub(super) struct Fetch {
     lanes: Vec<u16>,
     current: Option<Current>,
     pub(super) deadline: Time,
+    began: Time,
 }
 
 #[cfg(any(test, feature = "sim"))]
@@ -69,7 +70,8 @@ impl Fetch {
         now: Time,
     ) -> Self {
         let buffer = MessageBuffer::default();
-        let mut fetch = Self { node, incarnation, via, buffer, lanes, current: None, deadline: Time::ZERO };
+        let deadline = Time::ZERO;
+        let mut fetch = Self { node, incarnation, via, buffer, lanes, current: None, deadline, began: now };
         fetch.note_bytes(now);
         fetch
     }
@@ -241,7 +243,11 @@ impl Core {
         self.fetches.insert(id, fetch);
         match next {
             Next::Continue => {}
-            Next::Done => self.end_fetch(now, id, None, out),
+            Next::Done => {
+                let began = self.fetches.get(&id).filter(|_| self.settings.watched).map(|fetch| fetch.began);
+                self.measures.extend(began.map(|began| Measure::Snapshot(now.saturating_sub(began))));
+                self.end_fetch(now, id, None, out);
+            }
             Next::Later(wait) => {
                 self.stats.snapshots_put_off += 1;
                 self.end_fetch(now, id, Some(wait), out);

@@ -21,11 +21,12 @@ pub(crate) use epoch::EpochFile;
 #[cfg(feature = "faults")]
 pub use faults::{FaultCounts, SocketFaults};
 pub(crate) use system::loopback_index;
-pub(crate) use udp::Sockets;
+pub(crate) use udp::{Sockets, mtu};
 
 use crate::cluster::Shared;
 use crate::core::{Core, Input, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time};
 use crate::error::StopReason;
+use crate::shown::{Board, PROBE};
 use lane::{Batch, Received, UdpLane};
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -77,6 +78,7 @@ pub(crate) struct Driver {
     /// What each socket has dropped, as it was last seen.
     drops: [u32; 2],
     published: (u64, Time),
+    board: Option<Board>,
 }
 
 impl Driver {
@@ -119,11 +121,17 @@ impl Driver {
             literal_peers: peers.addrs,
             drops: [0; 2],
             published: (u64::MAX, Time::ZERO),
+            board: None,
         };
         if !driver.literal_peers.is_empty() {
             driver.take_peers(&[]);
         }
         Ok(driver)
+    }
+
+    /// Shows the node to whoever watches the process.
+    pub(crate) fn show_on(&mut self, board: Board) {
+        self.board = Some(board);
     }
 
     /// Runs until the node has left or stopped.
@@ -143,6 +151,9 @@ impl Driver {
                 }
                 _ => {}
             }
+            if let Some(board) = self.board.as_mut().filter(|_| events.is_empty() && !busy) {
+                board.late(self.started.elapsed().saturating_sub(now + wait));
+            }
             for event in &events {
                 self.note(event);
             }
@@ -156,6 +167,11 @@ impl Driver {
             for (id, until) in self.shared.take_barriers() {
                 self.handle(Input::Barrier { id, until });
             }
+            if let Some(until) =
+                self.board.as_mut().and_then(|board| board.probe(self.started.elapsed(), &self.core))
+            {
+                self.handle(Input::Barrier { id: PROBE, until });
+            }
             if let Some((found, failures)) = self.resolver.as_ref().and_then(Resolver::take) {
                 self.core.count_failed_lookups(failures);
                 self.take_peers(&found);
@@ -167,6 +183,7 @@ impl Driver {
             self.handle(Input::Turn);
             self.publish();
             if matches!(self.core.phase(), Phase::Left | Phase::Stopped(_)) {
+                self.show();
                 return;
             }
         }
@@ -251,8 +268,14 @@ impl Driver {
     fn take_batch(&mut self, batch: &Batch, by_group: bool) -> usize {
         let mut count = 0;
         for (from, bytes) in batch.datagrams() {
-            if !self.sockets.disorder.keeps(from, bytes, by_group) {
-                self.handle(Input::Datagram { from, bytes, by_group });
+            if self.sockets.disorder.keeps(from, bytes, by_group) {
+                count += 1;
+                continue;
+            }
+            let before = self.board.as_ref().map(|_| Instant::now());
+            self.handle(Input::Datagram { from, bytes, by_group });
+            if let (Some(board), Some(before)) = (&self.board, before) {
+                board.applied(before.elapsed());
             }
             count += 1;
         }
@@ -334,6 +357,9 @@ impl Driver {
 
     /// Does what the core said.
     fn perform(&mut self) {
+        if let Some(board) = &mut self.board {
+            board.take(self.started.elapsed(), &mut self.output);
+        }
         self.shared.tell(&mut self.output);
         let datagrams = std::mem::take(&mut self.output.datagrams);
         for run in datagrams.chunk_by(|(a, _), (b, _)| a == b) {
@@ -417,6 +443,13 @@ impl Driver {
             self.published = (self.core.version(), now);
             self.count_receive_trouble();
             self.shared.publish(&self.core);
+            self.show();
+        }
+    }
+
+    fn show(&mut self) {
+        if let Some(board) = &mut self.board {
+            board.show(self.started.elapsed(), &self.core);
         }
     }
 }

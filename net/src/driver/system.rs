@@ -43,6 +43,26 @@ pub(super) fn drops<S>(_: &S) -> u32 {
     0
 }
 
+/// The largest packet that goes to an address as it is, by the route that a socket takes that was connected to it; `None` where the system does
+/// not say.
+#[cfg(target_os = "linux")]
+pub(crate) fn mtu(connected: &impl std::os::fd::AsRawFd, is_v6: bool) -> Option<u32> {
+    let (level, name) =
+        if is_v6 { (libc::IPPROTO_IPV6, libc::IPV6_MTU) } else { (libc::IPPROTO_IP, libc::IP_MTU) };
+    let mut mtu: libc::c_int = 0;
+    let mut len = size_of_val(&mtu) as libc::socklen_t;
+    // SAFETY: the descriptor is open, as the socket is borrowed; the system writes at most `len` bytes to `mtu`, which has them.
+    let result =
+        unsafe { libc::getsockopt(connected.as_raw_fd(), level, name, (&raw mut mtu).cast(), &raw mut len) };
+    if result == 0 { u32::try_from(mtu).ok() } else { None }
+}
+
+/// Nothing: this system does not say.
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn mtu<S>(_: &S, _is_v6: bool) -> Option<u32> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +82,15 @@ mod tests {
         receiver.set_nonblocking(true).unwrap();
         let received = std::iter::from_fn(|| receiver.recv(&mut [0; 1000]).ok()).count();
         assert!(dropped > 0 && dropped as usize + received == 100, "{dropped} dropped, {received} received");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_loopback_interface_takes_large_packets() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(mtu(&socket, false), None, "it is not connected");
+        socket.connect(socket.local_addr().unwrap()).unwrap();
+        assert!(mtu(&socket, false).unwrap() >= 1500);
     }
 
     #[test]

@@ -80,6 +80,18 @@ impl Sockets {
     }
 }
 
+/// The largest packet that goes to everybody, or to that peer, as it is. Nothing is sent to find out.
+pub(crate) fn mtu(config: &Config, peer: Option<SocketAddr>) -> Option<u32> {
+    let to = if config.is_unicast() { peer? } else { config.group };
+    let socket = udp(to).ok()?;
+    if !config.is_unicast() {
+        let index = index_of(config.interface).ok()?;
+        send_by(&socket, config.interface, index, to, config.multicast_hops()).ok()?;
+    }
+    socket.connect(&to.into()).ok()?;
+    system::mtu(&socket, to.is_ipv6())
+}
+
 fn udp(family_of: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(family_of), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;

@@ -1,0 +1,156 @@
+//! What another process sees of a node in the counters file of its tracker's process.
+#![cfg(unix)]
+
+use headcount::counters::{Counters, Reader};
+use headcount::{Config, Tracker};
+use headcount_net::{Cluster, Interface};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+mod common;
+
+use common::{eventually, group, join};
+
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("headcount-shown-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn watched(folder: &Folder, group: SocketAddr, name: &str) -> (Tracker, Cluster, Reader) {
+    let counters = Counters::create(&folder.0).unwrap();
+    let path = counters.path().unwrap().to_owned();
+    let tracker = Config::default().shards(4).counters(counters).build().unwrap();
+    let config = headcount_net::Config::new("test").node(name).multicast(group, Interface::Loopback);
+    let cluster = config.join(&tracker).unwrap();
+    (tracker, cluster, Reader::open(path).unwrap())
+}
+
+fn events(reader: &Reader) -> Vec<String> {
+    let events = reader.table("event").unwrap();
+    let mut rows: Vec<_> = events
+        .live_rows()
+        .filter_map(|row| Some((events.number(row, "number")?, events.text(row, "message")?)))
+        .collect();
+    rows.sort();
+    rows.into_iter().map(|(_, message)| message).collect()
+}
+
+#[test]
+fn traffic_peers_and_what_happens_to_them_are_shown() {
+    let folder = Folder::new("peers");
+    let group = group();
+    let (a, cluster_a, reader) = watched(&folder, group, "a");
+    assert_eq!(reader.fact("node").as_deref(), Some("a"));
+    assert_eq!(reader.fact("cluster").as_deref(), Some("test"));
+    assert_eq!(reader.fact("network"), Some(format!("multicast {group} on lo")));
+    let peers = reader.table("peer").unwrap();
+    assert_eq!(peers.live_rows().count(), 0);
+    let (b, cluster_b) = join(group, "b");
+    let (_c, cluster_c) = join(group, "c");
+    let session = b.session();
+    for key in 0..50 {
+        session.track("room", format!("{key}"), "").unwrap();
+    }
+    eventually("a shows the entries of b", || {
+        let named = |&row: &usize| peers.text(row, "name").as_deref() == Some("b");
+        let row = peers.live_rows().find(named);
+        row.is_some_and(|row| {
+            let number = |name| peers.number(row, name).unwrap();
+            ["entries", "state", "synced", "lanes_behind"].map(number) == [50, 1, 1, 0]
+        })
+    });
+    let node = reader.table("node").unwrap();
+    assert_eq!(node.number(0, "members"), Some(2));
+    assert_eq!(node.number(0, "status"), Some(2));
+    assert_eq!(node.number(0, "id"), Some(u64::from(cluster_a.node_id().0)));
+    assert!(node.number(0, "interface_mtu").unwrap() >= 1500, "that of the loopback interface");
+    let net = reader.table("net").unwrap();
+    assert!(net.number(0, "datagrams_received").unwrap() > 0);
+    assert!(net.number(0, "echoes").unwrap() > 0, "the group gives it its own datagrams");
+    let help = net.fields().iter().find(|field| field.name == "echoes").unwrap().help.clone();
+    assert!(help.starts_with("This node's own datagrams"), "{help}");
+    // Each pair of the others is told of by one of them.
+    let hearing = reader.table("hearing").unwrap();
+    eventually("a knows that b and c hear each other", || {
+        let ids = [cluster_b.node_id(), cluster_c.node_id()].map(|id| u64::from(id.0));
+        let pairs: Vec<_> = hearing
+            .live_rows()
+            .map(|row| ["listener", "speaker"].map(|name| hearing.number(row, name).unwrap()))
+            .collect();
+        pairs.contains(&ids) && pairs.contains(&[ids[1], ids[0]])
+    });
+    cluster_c.leave();
+    eventually("c is shown no more", || peers.live_rows().count() == 1);
+    assert_eq!(hearing.live_rows().count(), 0, "nobody is left but b and a itself");
+    let events = events(&reader);
+    let position = |what: &str| events.iter().position(|event| event.starts_with(what)).expect(what);
+    assert!(position("is a member, epoch 1") < position("met c, epoch 1, at 127.0.0.1:"));
+    assert!(position("met c") < position("c is gone"));
+    drop(a);
+}
+
+#[test]
+fn how_long_things_take_is_measured() {
+    let folder = Folder::new("times");
+    let group = group();
+    let (a, _cluster_a, reader) = watched(&folder, group, "a");
+    let session = a.session();
+    session.track("room", "early", "").unwrap();
+    let (_b, _cluster_b) = join(group, "b");
+    let times = reader.table("times").unwrap();
+    let count = |name: &str| times.distribution(0, name).unwrap().count();
+    let mut turn = 0;
+    eventually("a probe says when b shows a change", || {
+        turn += 1;
+        if turn % 1000 == 0 {
+            session.update("room", "early", format!("{turn}")).unwrap();
+        }
+        count("visible") > 0
+    });
+    assert!(count("apply") > 0 && count("flush") > 0 && count("loop_lag") > 0);
+    let visible = times.distribution(0, "visible").unwrap();
+    assert!(visible.max() < 2_000_000_000, "a probe takes no longer: {visible:?}");
+}
+
+#[test]
+fn a_node_that_leaves_and_joins_again_is_shown_anew() {
+    let folder = Folder::new("again");
+    let group = group();
+    let (a, cluster, reader) = watched(&folder, group, "a");
+    let (_b, _cluster_b) = join(group, "b");
+    let peers = reader.table("peer").unwrap();
+    eventually("a shows b", || peers.live_rows().count() == 1);
+    cluster.leave();
+    assert_eq!(peers.live_rows().count(), 0);
+    assert_eq!(reader.table("node").unwrap().number(0, "status"), Some(3));
+    let config = headcount_net::Config::new("test").node("a2").multicast(group, Interface::Loopback);
+    let _again = config.join(&a).unwrap();
+    eventually("a shows b again", || peers.live_rows().count() == 1);
+    assert_eq!(reader.fact("node").as_deref(), Some("a2"));
+    assert_eq!(reader.table("error").unwrap().live_rows().count(), 0, "its tables are the same");
+}
+
+#[test]
+fn strange_datagrams_are_in_the_error_log() {
+    let folder = Folder::new("errors");
+    let group = group();
+    let (_a, cluster, reader) = watched(&folder, group, "a");
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let errors = reader.table("error").unwrap();
+    eventually("the error is logged", || {
+        socket.send_to(b"not one of ours", cluster.local_addr()).unwrap();
+        let mut messages = errors.live_rows().filter_map(|row| errors.text(row, "message"));
+        messages.any(|message| message == "datagrams were not well-formed")
+    });
+}
