@@ -123,3 +123,21 @@ fn a_run_that_fails_under_valgrind_is_told_with_what_it_said() {
     assert!(stderr(&failed).lines().last().is_some_and(|line| line.contains("failed under valgrind")));
     assert!(fs::exists(&path).expect("the folder can be read"), "the bounds stay");
 }
+
+#[test]
+fn being_watched_may_take_two_per_cent_and_no_more() {
+    let stand_in = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/stand_in");
+    let watched = |more: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_count"));
+        command.env("PATH", &stand_in).env("INSTRUCTIONS_PER_STEP", "1000").env("MORE_WATCHED", more);
+        command.arg("watched").output().expect("the binary starts")
+    };
+    let passed = watched("20");
+    assert_eq!(passed.status.code(), Some(0), "{}", stderr(&passed));
+    assert_eq!(stdout(&passed).lines().filter(|line| line.ends_with("1.0200")).count(), 5);
+    let failed = watched("21");
+    assert_eq!(failed.status.code(), Some(1));
+    let said = stderr(&failed);
+    let complaint = "track takes 1.0210 times as many instructions when it is watched";
+    assert!(said.contains(complaint) && said.ends_with("the bound is 1.02\n"), "{said}");
+}

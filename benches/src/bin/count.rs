@@ -10,6 +10,10 @@ use std::process::ExitCode;
 
 /// Nothing could be counted, or there is nothing to hold it against. Over a bound is 1.
 const NO_VERDICT: u8 = 2;
+/// How much more an operation may take when it is watched.
+const RATIO_MAX: f64 = 1.02;
+/// What is counted for that.
+const WATCHED: [&str; 5] = ["get_hit", "list_1000_per_member", "track", "untrack", "update"];
 
 /// Instructions of the tracker's operations, counted by callgrind and held to bounds
 #[derive(Parser)]
@@ -24,6 +28,18 @@ enum Command {
         /// Resident entries
         #[arg(long, default_value_t = 20_000)]
         entries: usize,
+        /// Count in a file that other processes could read
+        #[arg(long)]
+        watched: bool,
+    },
+    /// What being watched costs: operations with and without a counters file; exit status 1 if one takes over 2 % more
+    Watched {
+        /// Resident entries
+        #[arg(long, default_value_t = 20_000)]
+        entries: usize,
+        /// Runs of valgrind at a time
+        #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=256))]
+        jobs: u16,
     },
     /// Counts every operation and holds it to nothing: for machines that the bounds are not for, and for `diff`
     Measure {
@@ -59,7 +75,8 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Command::parse() {
-        Command::Run { operation, n, entries } => run_one(&operation, n, entries),
+        Command::Run { operation, n, entries, watched } => run_one(&operation, n, entries, watched),
+        Command::Watched { entries, jobs } => watched(entries, jobs),
         Command::Measure { entries, json, jobs } => measure_only(entries, json, jobs),
         Command::Gate { entries, json, bless, bounds, jobs } => {
             let committed = || Path::new(env!("CARGO_MANIFEST_DIR")).join("instruction_bounds.json");
@@ -73,12 +90,12 @@ fn main() -> ExitCode {
     })
 }
 
-fn run_one(name: &str, n: usize, entries: usize) -> Result<ExitCode, Box<dyn Error>> {
+fn run_one(name: &str, n: usize, entries: usize, watched: bool) -> Result<ExitCode, Box<dyn Error>> {
     let operation = Operation::named(name).ok_or_else(|| {
         let names: Vec<_> = OPERATIONS.iter().map(|operation| operation.name).collect();
         format!("OPERATION is {name}, it must be one of {}", names.join(", "))
     })?;
-    run(operation, n, entries)?;
+    run(operation, n, entries, watched)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -112,15 +129,49 @@ fn measure_only(entries: usize, json: bool, jobs: u16) -> Result<ExitCode, Box<d
     Ok(ExitCode::SUCCESS)
 }
 
+/// The operations that change or read one tracker, one after the other without and with a file.
+fn watched(entries: usize, jobs: u16) -> Result<ExitCode, Box<dyn Error>> {
+    let operations: Vec<&Operation> = WATCHED.iter().filter_map(|name| Operation::named(name)).collect();
+    let [private, watched] = [false, true].map(|watched| counts_of(&operations, entries, jobs, watched));
+    let (private, watched) = (private?, watched?);
+    let mut out = io::stdout().lock();
+    writeln!(out, "{:<24} {:>14} {:>14} {:>8}", "operation", "without file", "with file", "ratio")?;
+    let mut over = Vec::new();
+    for (&(operation, without), &(_, with)) in private.iter().zip(&watched) {
+        let ratio = with / without;
+        writeln!(out, "{:<24} {without:>14.1} {with:>14.1} {ratio:>8.4}", operation.name)?;
+        if ratio.is_nan() || ratio > RATIO_MAX {
+            over.push(format!(
+                "{} takes {ratio:.4} times as many instructions when it is watched",
+                operation.name
+            ));
+        }
+    }
+    if over.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    writeln!(io::stderr(), "count: {}, the bound is {RATIO_MAX}", over.join("; "))?;
+    Ok(ExitCode::FAILURE)
+}
+
 fn counts(entries: usize, jobs: u16) -> Result<Vec<(&'static Operation, f64)>, Box<dyn Error>> {
-    let gate = Gate { program: std::env::current_exe()?, entries, jobs: jobs.into() };
+    counts_of(&OPERATIONS.iter().collect::<Vec<_>>(), entries, jobs, false)
+}
+
+fn counts_of(
+    operations: &[&'static Operation],
+    entries: usize,
+    jobs: u16,
+    watched: bool,
+) -> Result<Vec<(&'static Operation, f64)>, Box<dyn Error>> {
+    let gate = Gate { program: std::env::current_exe()?, entries, jobs: jobs.into(), watched };
     let progress = |done: usize, of: usize| {
         if done.is_multiple_of(5) || done == of {
             // Nobody may be there to see it.
             let _unseen = writeln!(io::stderr(), "count: {done} of {of} runs");
         }
     };
-    Ok(measure(&gate, &progress)?)
+    Ok(measure(&gate, operations, &progress)?)
 }
 
 fn report(entries: usize, json: bool, rows: &[Row]) -> Result<(), Box<dyn Error>> {

@@ -1,6 +1,6 @@
 //! The gate's measurement: every operation under callgrind, some runs at a time.
 
-use super::{CallgrindError, OPERATIONS, Operation, callgrind};
+use super::{CallgrindError, Operation, callgrind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::{env, fs, io, process, thread};
@@ -14,24 +14,27 @@ pub struct Gate {
     pub entries: usize,
     /// Runs at a time.
     pub jobs: usize,
+    /// Trackers count in a file that other processes could read.
+    pub watched: bool,
 }
 
 /// A run and what it counted.
 type Counted = (usize, Result<u64, CallgrindError>);
 
-/// Instructions of one operation each, all of [`OPERATIONS`]. `progress` is told how many runs of how many are done.
+/// Instructions of one operation each, of these. `progress` is told how many runs of how many are done.
 ///
 /// # Errors
 /// A run that failed. No other is started then; those that run are waited for.
 pub fn measure(
     gate: &Gate,
+    operations: &[&'static Operation],
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<Vec<(&'static Operation, f64)>, CallgrindError> {
     callgrind::present()?;
     let folder = Folder::new().map_err(CallgrindError::Output)?;
     let both =
         |operation: &'static Operation| [(operation, operation.steps), (operation, operation.prepared())];
-    let runs: Vec<(&'static Operation, usize)> = OPERATIONS.iter().flat_map(both).collect();
+    let runs: Vec<(&'static Operation, usize)> = operations.iter().copied().flat_map(both).collect();
     let (next, done, failed) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
     let work = || {
         let mut counted: Vec<Counted> = Vec::new();
@@ -54,13 +57,17 @@ pub fn measure(
     });
     counted.sort_unstable_by_key(|&(index, _)| index);
     let counts = counted.into_iter().map(|(_, count)| count).collect::<Result<Vec<u64>, _>>()?;
-    let pairs = OPERATIONS.iter().zip(counts.chunks_exact(2));
+    let pairs = operations.iter().copied().zip(counts.chunks_exact(2));
     Ok(pairs.map(|(operation, pair)| (operation, price(operation, pair[0], pair[1]))).collect())
 }
 
 fn run(gate: &Gate, operation: &Operation, steps: usize, folder: &Path) -> Result<u64, CallgrindError> {
-    let arguments = ["run", operation.name, &steps.to_string(), "--entries", &gate.entries.to_string()]
-        .map(str::to_owned);
+    let (steps_text, entries) = (steps.to_string(), gate.entries.to_string());
+    let mut arguments = vec!["run", operation.name, &steps_text, "--entries", &entries];
+    if gate.watched {
+        arguments.push("--watched");
+    }
+    let arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
     let out = folder.join(format!("{}.{steps}", operation.name));
     callgrind::count(&gate.program, &arguments, &out)
 }

@@ -138,7 +138,8 @@ mod tests {
     fn every_operation_runs_its_steps_and_twice_as_many() {
         for operation in &OPERATIONS {
             for steps in [1, operation.prepared()] {
-                run(operation, steps, 3_000).unwrap_or_else(|error| panic!("{}: {error}", operation.name));
+                run(operation, steps, 3_000, false)
+                    .unwrap_or_else(|error| panic!("{}: {error}", operation.name));
             }
         }
     }
@@ -146,10 +147,10 @@ mod tests {
     #[test]
     fn more_steps_than_are_prepared_are_refused_by_name() {
         let track = Operation::named("track").expect("there is a track");
-        let refused = run(track, 8_001, 1_000).unwrap_err().to_string();
+        let refused = run(track, 8_001, 1_000, false).unwrap_err().to_string();
         assert_eq!(refused, "N is 8001, for track it must be within 1..=8000");
-        assert!(run(track, 0, 1_000).is_err());
-        let refused = run(track, 1, 0).unwrap_err().to_string();
+        assert!(run(track, 0, 1_000, false).is_err());
+        let refused = run(track, 1, 0, false).unwrap_err().to_string();
         assert_eq!(refused, "--entries is 0, it must be within 1000..=10000000");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{BATCH, Kind, Operation, count_measured_part, delta};
 use crate::{Resident, Row, SESSION_ENTRIES, Shape, TOPIC_MEMBERS};
+use headcount::counters::Counters;
 use headcount::{Config, EntryView, Filter, Session, Tracker};
 use std::fmt;
 use std::hint::black_box;
@@ -30,6 +31,8 @@ pub enum RunError {
     },
     /// Too few or too many resident entries.
     Entries(usize),
+    /// The counters file that is to be there could not be made.
+    Counters(String),
 }
 
 impl fmt::Display for RunError {
@@ -41,6 +44,7 @@ impl fmt::Display for RunError {
             Self::Entries(entries) => {
                 write!(f, "--entries is {entries}, it must be within {ENTRIES_MIN}..={ENTRIES_MAX}")
             }
+            Self::Counters(why) => f.write_str(why),
         }
     }
 }
@@ -48,14 +52,15 @@ impl fmt::Display for RunError {
 impl std::error::Error for RunError {}
 
 /// Sets up `entries` resident entries, the same for every number of steps, and runs so many steps of the operation. What
-/// was set up is not taken down.
+/// was set up is not taken down. `watched`: the tracker counts in a file that other processes could read, if the operation changes or reads
+/// one tracker alone.
 ///
 /// # Errors
 /// If a number is out of its range.
 ///
 /// # Panics
 /// If the tracker refuses something: its limits are far.
-pub fn run(operation: &Operation, steps: usize, entries: usize) -> Result<(), RunError> {
+pub fn run(operation: &Operation, steps: usize, entries: usize, watched: bool) -> Result<(), RunError> {
     if steps == 0 || steps > operation.prepared() {
         return Err(RunError::Steps { operation: operation.name, steps, max: operation.prepared() });
     }
@@ -63,14 +68,16 @@ pub fn run(operation: &Operation, steps: usize, entries: usize) -> Result<(), Ru
         return Err(RunError::Entries(entries));
     }
     let shape = Shape { entries, topic_members: TOPIC_MEMBERS };
+    let counters = if watched { counters()? } else { Counters::private() };
+    let config = config().counters(counters);
     match operation.kind {
         Kind::GetHit | Kind::GetMiss | Kind::GetOwned | Kind::Count | Kind::Contains => {
-            read(operation, steps, shape);
+            read(operation, steps, resident(shape, config), shape);
         }
-        Kind::ListPerMember | Kind::ListOwnedPerMember => list(operation.kind, steps, shape),
-        Kind::Update => update(steps, shape),
+        Kind::ListPerMember | Kind::ListOwnedPerMember => list(operation.kind, steps, shape, config),
+        Kind::Update => update(steps, &resident(shape, config)),
         Kind::Track | Kind::Untrack | Kind::TrackMany | Kind::SessionEnd | Kind::EventJoin => {
-            come_and_go(operation, steps, shape);
+            come_and_go(operation, steps, &resident(shape, config), shape);
         }
         Kind::DeltaMake => delta::make(steps, shape),
         Kind::DeltaApply => delta::apply(operation, steps, shape),
@@ -83,9 +90,20 @@ pub(super) fn config() -> Config {
     Config::default().shards(SHARDS)
 }
 
+/// Counters in a file, which nobody finds and which is gone when the process is.
+fn counters() -> Result<Counters, RunError> {
+    let folder = std::env::temp_dir();
+    let counters = Counters::create(folder).map_err(|error| RunError::Counters(error.to_string()))?;
+    if let Some(path) = counters.path() {
+        // Nothing is taken down, so it would stay.
+        std::fs::remove_file(path).map_err(|error| RunError::Counters(error.to_string()))?;
+    }
+    Ok(counters)
+}
+
 /// Taking a tracker down is neither a price asked for nor short under callgrind.
-fn resident(shape: Shape) -> ManuallyDrop<Resident> {
-    ManuallyDrop::new(Resident::with_config(shape, config()))
+fn resident(shape: Shape, config: Config) -> ManuallyDrop<Resident> {
+    ManuallyDrop::new(Resident::with_config(shape, config))
 }
 
 /// What a reader does that only looks.
@@ -94,8 +112,7 @@ fn look(entry: &EntryView<'_>) {
     black_box(first.map_or(0, u64::from_le_bytes));
 }
 
-fn read(operation: &Operation, steps: usize, shape: Shape) {
-    let resident = resident(shape);
+fn read(operation: &Operation, steps: usize, resident: ManuallyDrop<Resident>, shape: Shape) {
     let tracker = &resident.tracker;
     let rows: Vec<Row> = if operation.kind == Kind::GetMiss {
         shape.fresh(operation.prepared())
@@ -122,10 +139,10 @@ fn read(operation: &Operation, steps: usize, shape: Shape) {
 }
 
 /// One topic after the other, each of 1,000 members.
-fn list(kind: Kind, steps: usize, shape: Shape) {
+fn list(kind: Kind, steps: usize, shape: Shape, config: Config) {
     // Full topics only: the price is that of a member, so the number of members must be known.
     let full = shape.entries / TOPIC_MEMBERS;
-    let resident = resident(Shape { entries: full * TOPIC_MEMBERS, ..shape });
+    let resident = resident(Shape { entries: full * TOPIC_MEMBERS, ..shape }, config);
     let topics: Vec<[u8; 12]> = (0..full).map(|topic| Row::new(0, topic).topic).collect();
     let tracker = &resident.tracker;
     if kind == Kind::ListPerMember {
@@ -139,8 +156,7 @@ fn list(kind: Kind, steps: usize, shape: Shape) {
     }
 }
 
-fn update(steps: usize, shape: Shape) {
-    let resident = resident(shape);
+fn update(steps: usize, resident: &Resident) {
     // The log and the storage as they are after some time: every entry has been updated before.
     for (row, session) in &resident.rows {
         resident.sessions[*session].update(row.topic, row.key, row.meta).expect(ROOM);
@@ -152,8 +168,7 @@ fn update(steps: usize, shape: Shape) {
 }
 
 /// Fresh entries beside the residents, in sessions of their own.
-fn come_and_go(operation: &Operation, steps: usize, shape: Shape) {
-    let resident = resident(shape);
+fn come_and_go(operation: &Operation, steps: usize, resident: &Resident, shape: Shape) {
     let tracker = &resident.tracker;
     let fresh = fresh(operation, shape);
     let of_session = if operation.kind == Kind::TrackMany { BATCH } else { SESSION_ENTRIES };
