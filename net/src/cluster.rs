@@ -287,9 +287,8 @@ impl Cluster {
             watched: tracker.counters().are_seen(),
         };
         let (local, granted, asked) = (sockets.local, sockets.receive_buffer, config.receive_buffer as u64);
-        if granted < asked {
-            shared.view.lock().note([Notice::SmallReceiveBuffer { asked, granted }]);
-        }
+        let small_buffer = (granted < asked).then_some(Notice::SmallReceiveBuffer { asked, granted });
+        shared.view.lock().note(small_buffer);
         let peers = config.peer_names();
         let mtu = mtu(&config, peers.addrs.first().copied()).unwrap_or(0);
         let board = Board::new(tracker, &config, &settings, (local, asked, mtu), started);
@@ -300,15 +299,21 @@ impl Cluster {
         if let Some(board) = board {
             driver.show_on(board);
         }
+        note!(small_buffer.inspect(|&notice| driver.teller().tell_notice(notice)));
         replica.on_change(move || {
             // A wake-up that fails leaves the change to the next heartbeat.
             let _ = waker.wake();
         });
         let guard = ThreadGuard { shared: Arc::clone(&shared), replica: replica.clone() };
+        #[cfg(feature = "tracing")]
+        let caller = crate::trace::Caller::new();
         let thread = std::thread::Builder::new()
             .name("headcount-net".into())
             .spawn(move || {
                 let _guard = guard;
+                #[cfg(feature = "tracing")]
+                caller.scope(|| driver.run());
+                #[cfg(not(feature = "tracing"))]
                 driver.run();
             })
             .map_err(io("starting the network thread"))?;

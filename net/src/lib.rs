@@ -22,6 +22,39 @@
 //! Without a named interface everything stays on the loopback interface (time to live 0). Anywhere else a cluster needs a key that all
 //! of its nodes have ([`Keys`]): then every datagram and stream is encrypted and authenticated, and what is not the cluster's changes
 //! nothing. [`Config::insecure`] is the way to do without.
+//!
+//! # Tracing
+//!
+//! With the feature `tracing` a node tells a subscriber of the crate [`tracing`](https://docs.rs/tracing) what happens at its edges; nothing is told per operation
+//! or per datagram, and without the feature there is no code for it. Everything is inside a span `headcount` (`node`, `cluster`, `id`) on the
+//! network thread, which uses the subscriber that was the default where the node was joined: set it before.
+//!
+//! | target `headcount_net::…` | level | event | fields |
+//! |---|---|---|---|
+//! | `membership` | info | `joined` | `incarnation` |
+//! | | info | `member met`, `member up`, `member up, heard by others only`, `member suspect`, `member leaving, its entries stay for a while`, `member left`, `member forgotten` | `peer` (its name), `id`, `incarnation` |
+//! | | warn | `member down`; `member dropped, to be met anew` | the same |
+//! | | info | `member replaced by its next life` | the same and `by`, the incarnation of that |
+//! | | warn | `member quarantined: its frames made this node panic` | the same |
+//! | | warn | `incarnation raised: a peer knew a higher one` | `known`, `incarnation` |
+//! | | info | `left` | |
+//! | | error | `stopped: duplicate node` (with `other`, its address), `stopped` | `reason` |
+//! | `keys` | info | `keys installed`; `key in use`, `key removed` | `epochs`; `epoch` |
+//! | `health` | warn, info | `isolated: …`, `isolation over`; `fallback to unicast: …`, `fallback over` | |
+//! | | warn | `receive buffer smaller than asked for` | `asked`, `granted`, in bytes |
+//! | | warn | `this node stood still` | `count`, `longest_ms` |
+//! | | warn | `trouble` | those of `send_errors`, `receive_errors`, `receive_drops`, `refused_operations`, `refused_nodes`, `lookups_failed` that grew: by how much |
+//! | | warn | `datagrams refused` | those of `malformed`, `foreign`, `no_key`, `auth_failed`, `replayed`, `over_budget` that grew: by how much |
+//! | | warn | `events untold` | `count`: more happened within a turn than is kept |
+//! | `snapshot` | debug | span `snapshot`, from the request to the end of a transfer | `peer`, `owner` (whose lanes they are), `lanes` (asked for), `direction` (`given` or `taken`); at the end `bytes`, `outcome` |
+//! | | debug | `snapshot over`, in that span | `peer`, `lanes` (that came), `bytes`, `took_ms`, `outcome`: `complete`, `put off`, `failed`, `stalled`, `not needed`, `broken off` |
+//! | | trace | `lane taken`, in that span | `lane`, `kind` |
+//! | `repair` | debug | `gaps`: what was missing of a member, told when its gaps begin or end | `peer`, `id`, `noticed`, `closed`, `open`, `longest_ms` and `lane` of the longest that closed |
+//! | | warn | `digest mismatch: a snapshot mends it` | `peer`, `id`, `count`, `lane` |
+//!
+//! Info is what a log of a quiet day should have, warn what somebody may have to look at, error the end of the node. What can come in a storm (`gaps`, `digest
+//! mismatch`, `this node stood still`, `trouble`, `datagrams refused`) is summed up and told once a second at most, of each member. A
+//! panic of the network thread is not told; it is the [`Status`].
 
 /// Whether a bug is planted; in a build without the simulator, the literal `false`.
 #[cfg(any(test, feature = "sim"))]
@@ -36,6 +69,9 @@ macro_rules! planted {
         false
     };
 }
+
+#[macro_use]
+mod trace;
 
 mod cluster;
 pub mod codec;

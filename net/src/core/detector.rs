@@ -4,6 +4,8 @@ use super::Core;
 use super::io::{Output, StreamAction, Target, Time};
 use super::liveness::Isolation;
 use super::member::{Member, MemberState};
+#[cfg(feature = "tracing")]
+use super::notes::Turn;
 use crate::config::Timing;
 use crate::wire::Report;
 use headcount::replica::Joined;
@@ -27,6 +29,7 @@ impl Core {
             return;
         }
         self.stats.pauses += 1;
+        note!(self.note_paused(lost));
         let later = |at: &mut Time| *at = at.saturating_add(lost);
         for member in self.members.values_mut() {
             member.heard = (member.heard + lost).min(now);
@@ -66,6 +69,7 @@ impl Core {
             if !member.hidden {
                 self.replica.origin_state(node, member.shown());
             }
+            note!(self.note_turn(node, Turn::To(MemberState::Up)));
             self.end_relay(now, node, out);
             return;
         }
@@ -75,6 +79,7 @@ impl Core {
         }
         // Its answer comes with a heartbeat that names every lane.
         let addr = member.addr;
+        note!(self.note_turn(node, Turn::To(MemberState::Up)));
         self.send_hello(Target::Node(addr), node, true, out);
     }
 
@@ -132,6 +137,7 @@ impl Core {
             self.send_hello(Target::Node(addr), node, true, out);
         }
         for node in forgotten {
+            note!(self.note_turn(node, Turn::Forgotten));
             self.drop_member(node, out);
         }
     }
@@ -167,6 +173,7 @@ impl Core {
         if state == MemberState::Down || !member.hidden {
             self.replica.origin_state(node, member.shown());
         }
+        note!(self.note_turn(node, Turn::To(state)));
         if let Some(stream) = abort {
             self.fail_fetch(now, stream, out);
         }
@@ -182,6 +189,7 @@ impl Core {
             return;
         }
         if handover.is_zero() || member.hidden {
+            note!(self.note_turn(node, Turn::Left));
             self.drop_member(node, out);
             return;
         }
@@ -191,7 +199,9 @@ impl Core {
         member.probe_at = Time::MAX;
         self.replica.origin_state(node, member.shown());
         self.version += 1;
-        if let Some(stream) = member.transfer {
+        let transfer = member.transfer;
+        note!(self.note_turn(node, Turn::To(MemberState::Leaving)));
+        if let Some(stream) = transfer {
             self.fail_fetch(now, stream, out);
         }
         self.alarm = now;

@@ -20,6 +20,8 @@ mod keyring;
 mod limits;
 mod liveness;
 mod member;
+#[cfg(feature = "tracing")]
+mod notes;
 mod receive;
 mod relay;
 mod repair;
@@ -43,6 +45,10 @@ pub(crate) use io::{
 pub(crate) use keyring::KeyStep;
 pub(crate) use limits::{Limits, SEND_BYTES_PER_S};
 pub use member::MemberState;
+#[cfg(all(test, feature = "tracing"))]
+pub(crate) use notes::Repairs;
+#[cfg(feature = "tracing")]
+pub(crate) use notes::{Ended, Note, Transfer, Turn};
 pub(crate) use rng::Rng;
 pub(crate) use shown::PeerShown;
 
@@ -167,6 +173,8 @@ pub(crate) struct Core {
     handover: Duration,
     contacts: contacts::Contacts,
     fallback: fallback::Fallback,
+    #[cfg(feature = "tracing")]
+    notes: notes::Notes,
 }
 
 /// A member, for the application.
@@ -228,6 +236,8 @@ impl Core {
             handover: Duration::ZERO,
             contacts: contacts::Contacts::default(),
             fallback: fallback::Fallback::default(),
+            #[cfg(feature = "tracing")]
+            notes: notes::Notes::default(),
             replica,
             rng,
             settings,
@@ -270,6 +280,7 @@ impl Core {
                 self.drive_contacts(now, out);
                 if now >= until {
                     self.go_live(now, out);
+                    note!(self.note_live());
                 }
             }
             Phase::Live => {
@@ -334,6 +345,12 @@ impl Core {
 
     pub(crate) fn node(&self) -> NodeId {
         self.node
+    }
+
+    /// This node's name and its cluster's.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn names(&self) -> (&str, &str) {
+        (&self.settings.name, &self.settings.security.cluster)
     }
 
     pub(crate) fn incarnation(&self) -> Incarnation {
@@ -419,6 +436,7 @@ impl Core {
         self.ring = Ring::new(self.replica.lanes(), &self.settings.limits);
         self.restart_barriers(now);
         self.go_live(now, out);
+        note!(self.note_jumped(highest));
     }
 
     /// Another process speaks as this node.

@@ -5,6 +5,8 @@ use super::fallback::COPIES_FOR;
 use super::io::{Measure, Output, Phase, Target, Time};
 use super::liveness::Liveness;
 use super::member::{Lane, Member, MemberState};
+#[cfg(feature = "tracing")]
+use super::notes::Turn;
 use crate::crypto::SenderId;
 use crate::wire::{self, Frame, Report};
 use headcount::replica::{ApplyError, DeltaView, Joined, LaneCondition, OriginError};
@@ -224,6 +226,7 @@ impl Core {
             }
             Ok(joined) => {
                 let (before, show_by) = self.succession(now, sender.node, joined);
+                note!(self.note_turn(sender.node, Turn::Replaced(life)));
                 self.take_member(sender.node, out);
                 let member = Member {
                     node: sender.node,
@@ -258,6 +261,7 @@ impl Core {
                 self.asked.remove(&sender.node);
                 self.purging = true;
                 self.version += 1;
+                note!(self.note_turn(sender.node, Turn::Met));
                 Some(true)
             }
             Err(OriginError::Stale { highest }) => {
@@ -388,6 +392,7 @@ impl Core {
             member.lanes[usize::from(digest.lane)].unclean = true;
             member.want_snapshot(digest.lane, now);
             self.version += 1;
+            note!(self.note_diverged(node, digest.lane));
         } else if is_clean {
             self.note_attested(node, digest.lane, held.summary);
         }
@@ -465,6 +470,11 @@ impl Core {
                 if lane.is_synced() != was_synced {
                     self.version += 1;
                 }
+                note!({
+                    if !lane.has_gap() {
+                        self.note_closed(now, node, delta.lane);
+                    }
+                });
             }
             Err(ApplyError::Malformed { .. }) => self.stats.malformed += 1,
             Err(ApplyError::SnapshotUnderWay) => {}

@@ -16,6 +16,8 @@ use super::Core;
 use super::encoded::Attached;
 use super::io::{Output, StreamAction, StreamId, Time};
 use super::member::{Member, MemberState};
+#[cfg(feature = "tracing")]
+use super::notes::Turn;
 use super::transfer::{Fetch, STALL};
 use crate::wire::{self, Message, Wanted};
 use headcount::replica::{LaneCondition, LaneSummary};
@@ -99,6 +101,7 @@ impl Core {
                 return;
             }
             self.stats.snapshots_failed += 1;
+            note!(self.note_outcome(stream, "stalled"));
             self.end_fetch(now, stream, Some(Duration::ZERO), out);
         }
         let fetches = self.settings.limits.fetches;
@@ -126,6 +129,7 @@ impl Core {
         }
         let fetch = Fetch::new((owner, life), Some(source), asked, now);
         self.fetches.insert(id, fetch);
+        note!(self.note_fetch(now, id));
         out.streams.push((id, StreamAction::Connect { to, first }));
     }
 
@@ -147,6 +151,7 @@ impl Core {
     pub(super) fn end_relay(&mut self, now: Time, owner: NodeId, out: &mut Output) {
         let stream = self.members.get(&owner).and_then(|member| member.transfer);
         if let Some(id) = stream.filter(|id| self.fetches.get(id).is_some_and(|fetch| fetch.via.is_some())) {
+            note!(self.note_outcome(id, "not needed"));
             self.end_fetch(now, id, Some(Duration::ZERO), out);
         }
     }
@@ -172,6 +177,7 @@ impl Core {
         }
         if made_up {
             self.stats.relayed_lanes_refused += 1;
+            note!(self.note_turn(owner, Turn::Dropped));
             self.drop_member(owner, out);
         }
     }

@@ -57,6 +57,7 @@ impl Core {
             lane.nak_at = Some(at);
             lane.gap_since = lane.gap_since.or(Some(now));
             member.nak_due = member.nak_due.min(at);
+            note!(self.note_noticed(now, node, number));
         } else {
             // Nothing of this lane was ever held: the ring would be a long way round.
             lane.primed = true;

@@ -113,6 +113,7 @@ impl Core {
         if let Some(serve) = self.serves.get_mut(&id) {
             (serve.lanes, serve.relay, serve.begun) = (lanes, relay, true);
         }
+        note!(self.note_serve(now, id, (NodeId(node), NodeId(target_node))));
         self.on_room(now, id);
     }
 
@@ -183,6 +184,7 @@ impl Core {
                     false => &mut self.stats.snapshot_lanes_sent,
                 };
                 *sent += 1;
+                note!(self.note_lane_given(id));
                 continue;
             }
             if let Some(relay) = serve.relay {
@@ -215,8 +217,10 @@ impl Core {
         self.bulk.take(now, bytes.len() as u64);
         self.budget.note_bulk(now, false);
         self.stats.snapshot_bytes_sent += bytes.len() as u64;
+        note!(self.note_bytes(id, bytes.len()));
         out.streams.push((id, StreamAction::Send(bytes)));
         if done {
+            note!(self.note_outcome(id, "complete"));
             self.end_serve(now, id, StreamAction::Finish, out);
         }
     }

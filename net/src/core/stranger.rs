@@ -7,6 +7,8 @@
 use super::Core;
 use super::gate::Admitted;
 use super::io::{Output, Phase, StreamAction, StreamId, Target, Time};
+#[cfg(feature = "tracing")]
+use super::notes::Turn;
 use super::receive::Sender;
 use crate::wire::{self, Frame};
 use headcount::{Incarnation, NodeId};
@@ -69,6 +71,7 @@ impl Core {
                     self.remember_goodbye(sender.node, life);
                 }
                 if known.is_some_and(|known| known < life) {
+                    note!(self.note_turn(sender.node, Turn::Left));
                     self.drop_member(sender.node, out);
                 }
             }
@@ -137,6 +140,7 @@ impl Core {
         self.stats.quarantines += 1;
         let life = self.members.get(&node).map(|member| member.incarnation);
         let life = life.or_else(|| self.replica.highest_incarnation(node));
+        note!(self.note_quarantined(node, life));
         self.gate.quarantine(node, life.unwrap_or_default());
         if let Some(stream) = self.members.remove(&node).and_then(|member| member.transfer) {
             self.fetches.remove(&stream);
@@ -147,6 +151,7 @@ impl Core {
         let owners =
             self.members.values().filter(|member| member.transfer.as_ref().is_some_and(is_half_done));
         for owner in owners.map(|member| member.node).collect::<Vec<_>>() {
+            note!(self.note_turn(owner, Turn::Dropped));
             self.drop_member(owner, out);
         }
         let replica = &self.replica;

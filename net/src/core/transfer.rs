@@ -24,7 +24,7 @@ pub(super) struct Fetch {
     /// Through whom they come, in which session, if not from the owner.
     pub(super) via: Option<(NodeId, u64)>,
     buffer: MessageBuffer,
-    lanes: Vec<u16>,
+    pub(super) lanes: Vec<u16>,
     current: Option<Current>,
     pub(super) deadline: Time,
     began: Time,
@@ -123,6 +123,7 @@ impl Core {
             StreamInput::Accepted => self.begin_serve(now, id),
             StreamInput::Bytes(bytes) if self.fetches.contains_key(&id) => {
                 self.stats.snapshot_bytes_received += bytes.len() as u64;
+                note!(self.note_bytes(id, bytes.len()));
                 self.on_fetched(now, id, bytes, out);
             }
             StreamInput::Bytes(bytes) => self.on_request(now, id, bytes, out),
@@ -147,6 +148,7 @@ impl Core {
         let in_vain: Vec<StreamId> =
             self.fetches.iter().filter_map(|(&id, fetch)| in_vain(fetch).then_some(id)).collect();
         for id in in_vain {
+            note!(self.note_outcome(id, "not needed"));
             self.end_fetch(now, id, None, out);
         }
         let stalled = |(&id, deadline): (&StreamId, Time)| (now >= deadline).then_some(id);
@@ -155,9 +157,11 @@ impl Core {
         let serves: Vec<_> =
             self.serves.iter().filter_map(|(id, serve)| stalled((id, serve.deadline))).collect();
         for id in fetches {
+            note!(self.note_outcome(id, "stalled"));
             self.fail_fetch(now, id, out);
         }
         for id in serves {
+            note!(self.note_outcome(id, "stalled"));
             self.forget_serve(now, id);
             out.streams.push((id, StreamAction::Abort));
         }
@@ -214,6 +218,7 @@ impl Core {
             member.transfer = Some(id);
         }
         self.fetches.insert(id, Fetch::new((node, life), None, asked, now));
+        note!(self.note_fetch(now, id));
         out.streams.push((id, StreamAction::Connect { to, first }));
     }
 
@@ -246,10 +251,12 @@ impl Core {
             Next::Done => {
                 let began = self.fetches.get(&id).filter(|_| self.settings.watched).map(|fetch| fetch.began);
                 self.measures.extend(began.map(|began| Measure::Snapshot(now.saturating_sub(began))));
+                note!(self.note_outcome(id, "complete"));
                 self.end_fetch(now, id, None, out);
             }
             Next::Later(wait) => {
                 self.stats.snapshots_put_off += 1;
+                note!(self.note_outcome(id, "put off"));
                 self.end_fetch(now, id, Some(wait), out);
             }
             Next::Failed => self.fail_fetch(now, id, out),
@@ -306,6 +313,7 @@ impl Core {
                     if is_of_use && !self.lane_arrived(now, node, lane, fetch.via.is_some()) {
                         return Next::Failed;
                     }
+                    note!(self.note_lane_taken(now, node, lane, kind == Kind::Snapshot));
                     fetch.lanes.retain(|&other| other != lane);
                     Next::Continue
                 }
@@ -402,15 +410,16 @@ impl Core {
             return;
         };
         self.stats.snapshots_failed += 1;
-        if fetch.via.is_some() {
+        let (node, is_relayed) = (fetch.node, fetch.via.is_some());
+        note!(self.note_outcome(id, "failed"));
+        if is_relayed {
             self.end_fetch(now, id, Some(ASK_EVERY), out);
             return;
         }
-        let failures = self.members.get_mut(&fetch.node).map_or(0, |member| {
+        let failures = self.members.get_mut(&node).map_or(0, |member| {
             member.transfer_failures = member.transfer_failures.saturating_add(1);
             member.transfer_failures
         });
-        let node = fetch.node;
         let wait = RETRY_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(RETRY_MAX);
         let wait = wait + self.rng.time_below(wait / 4);
         self.end_fetch(now, id, Some(wait), out);

@@ -27,6 +27,8 @@ use crate::cluster::Shared;
 use crate::core::{Core, Input, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time};
 use crate::error::StopReason;
 use crate::shown::{Board, PROBE};
+#[cfg(feature = "tracing")]
+use crate::trace::Teller;
 use lane::{Batch, Received, UdpLane};
 use mio::event::Event;
 use mio::net::TcpStream;
@@ -79,6 +81,8 @@ pub(crate) struct Driver {
     drops: [u32; 2],
     published: (u64, Time),
     board: Option<Board>,
+    #[cfg(feature = "tracing")]
+    teller: Teller,
 }
 
 impl Driver {
@@ -105,6 +109,8 @@ impl Driver {
             Some(Resolver::start(peers.names, sockets.local, resolve::system, wake)?)
         };
         let mut driver = Self {
+            #[cfg(feature = "tracing")]
+            teller: Teller::new(&core),
             poll,
             sockets,
             core,
@@ -134,6 +140,12 @@ impl Driver {
         self.board = Some(board);
     }
 
+    /// Who traces this node.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn teller(&self) -> &Teller {
+        &self.teller
+    }
+
     /// Runs until the node has left or stopped.
     pub(crate) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
@@ -146,7 +158,9 @@ impl Driver {
             let wait = self.sockets.disorder.due_in().map_or(wait, |due_in| due_in.min(wait));
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    self.shared.stop(StopReason::Driver(error.to_string()));
+                    let reason = StopReason::Driver(error.to_string());
+                    note!(self.teller.tell_stop(&reason));
+                    self.shared.stop(reason);
                     return;
                 }
                 _ => {}
@@ -158,8 +172,10 @@ impl Driver {
                 self.note(event);
             }
             for (step, reply) in self.shared.take_key_steps() {
+                let outcome = self.core.change_keys(&step);
+                note!(self.teller.tell_key(&step, outcome.is_ok()));
                 // Who asked may have given up waiting.
-                let _ = reply.send(self.core.change_keys(&step));
+                let _ = reply.send(outcome);
             }
             if let Some(handover) = self.shared.wants_to_leave() {
                 self.handle(Input::Leave { handover });
@@ -184,6 +200,7 @@ impl Driver {
             self.publish();
             if matches!(self.core.phase(), Phase::Left | Phase::Stopped(_)) {
                 self.show();
+                note!(self.teller.tell_end(self.core.phase()));
                 return;
             }
         }
@@ -221,6 +238,7 @@ impl Driver {
             self.published.0 = self.core.version();
             self.shared.publish(&self.core);
         }
+        note!(self.teller.tell(&mut self.core, now, &self.output.notices));
         self.perform();
     }
 

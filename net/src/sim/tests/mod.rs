@@ -4,6 +4,8 @@ mod failures;
 mod liveness;
 mod membership;
 mod modes;
+#[cfg(feature = "tracing")]
+mod notes;
 mod random;
 mod relay;
 mod repair;
