@@ -36,7 +36,7 @@ fn folder(test: &str) -> PathBuf {
     path
 }
 
-fn text(output: &Output) -> String {
+fn text_of(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
@@ -52,23 +52,23 @@ fn baseline(folder: &Path) -> PathBuf {
 fn the_first_run_saves_the_next_compares_and_a_regression_fails_and_is_not_saved() {
     let folder = folder("runs");
     let first = run(&folder, 100, &["--save"]);
-    assert_eq!(first.status.code(), Some(0), "{}", text(&first));
+    assert_eq!(first.status.code(), Some(0), "{}", text_of(&first));
     for name in ["compare", "count"] {
         let said = format!("{name}: nothing to compare with yet for ");
-        assert!(text(&first).contains(&said), "{}", text(&first));
+        assert!(text_of(&first).contains(&said), "{}", text_of(&first));
     }
     let saved = || fs::read(baseline(&folder).join("count.json")).expect("it was saved");
     let before = saved();
 
     let second = run(&folder, 101, &[]);
-    assert_eq!(second.status.code(), Some(0), "{}", text(&second));
-    assert!(text(&second).contains("compare: before and now\n"), "{}", text(&second));
-    assert!(text(&second).contains("0 of 15 that are judged got worse\n"), "{}", text(&second));
+    assert_eq!(second.status.code(), Some(0), "{}", text_of(&second));
+    assert!(text_of(&second).contains("compare: before and now\n"), "{}", text_of(&second));
+    assert!(text_of(&second).contains("0 of 15 that are judged got worse\n"), "{}", text_of(&second));
     assert_eq!(saved(), before, "nobody asked for it");
 
     let worse = run(&folder, 110, &["--save"]);
-    assert_eq!(worse.status.code(), Some(1), "{}", text(&worse));
-    assert!(text(&worse).contains("instructions of get_hit grew by 10.0 %"), "{}", text(&worse));
+    assert_eq!(worse.status.code(), Some(1), "{}", text_of(&worse));
+    assert!(text_of(&worse).contains("instructions of get_hit grew by 10.0 %"), "{}", text_of(&worse));
     assert_eq!(saved(), before, "what is worse is nothing to compare with");
 
     let allowed = run(
@@ -76,8 +76,29 @@ fn the_first_run_saves_the_next_compares_and_a_regression_fails_and_is_not_saved
         110,
         &["--save", "--diff", "--max-regression instructions=11 --max-regression ratio=9900"],
     );
-    assert_eq!(allowed.status.code(), Some(0), "{}", text(&allowed));
+    assert_eq!(allowed.status.code(), Some(0), "{}", text_of(&allowed));
     assert_ne!(saved(), before);
+}
+
+#[test]
+fn a_ratio_that_got_worse_is_measured_once_more_before_it_counts() {
+    let folder = folder("again");
+    assert!(run(&folder, 100, &["--save"]).status.success());
+    // As if everything had been a million times faster.
+    let path = baseline(&folder).join("compare.json");
+    let text = fs::read_to_string(&path).expect("it was saved");
+    let mut saved: serde_json::Value = serde_json::from_str(&text).expect("it is JSON");
+    let get = &mut saved["operations"]["get_hit"];
+    get["ratio_to_best_peer"] = (get["ratio_to_best_peer"].as_f64().expect("a ratio") / 1e6).into();
+    for time in ["wall_ns", "wall_ns_min"] {
+        let ours = &mut get["contestants"]["headcount"][time];
+        *ours = (ours.as_f64().expect("a time") / 1e6).into();
+    }
+    fs::write(&path, saved.to_string()).expect("the file can be written");
+    let worse = run(&folder, 100, &["--save"]);
+    assert_eq!(worse.status.code(), Some(1), "{}", text_of(&worse));
+    assert_eq!(text_of(&worse).matches("compare: before and now\n").count(), 2, "{}", text_of(&worse));
+    assert_eq!(text_of(&worse).matches("compare: something got worse; measured once more\n").count(), 1);
 }
 
 #[test]
@@ -86,24 +107,32 @@ fn counts_over_their_bounds_fail_without_anything_to_compare_with() {
         return; // There are no bounds for it.
     }
     let over = run(&folder("bounds"), 1_000_000, &["--save"]);
-    assert_eq!(over.status.code(), Some(1), "{}", text(&over));
-    assert!(text(&over).contains("get_hit takes 1000000.0 instructions, its bound is "), "{}", text(&over));
+    assert_eq!(over.status.code(), Some(1), "{}", text_of(&over));
+    assert!(
+        text_of(&over).contains("get_hit takes 1000000.0 instructions, its bound is "),
+        "{}",
+        text_of(&over)
+    );
 }
 
 #[test]
 fn what_cannot_be_measured_or_compared_has_a_status_of_its_own() {
     let folder = folder("trouble");
     let refused = run(&folder, 100, &["--compare", "--entries 3"]);
-    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused));
-    assert!(text(&refused).contains("compare: could not be measured, status 1\n"), "{}", text(&refused));
+    assert_eq!(refused.status.code(), Some(2), "{}", text_of(&refused));
+    assert!(
+        text_of(&refused).contains("compare: could not be measured, status 1\n"),
+        "{}",
+        text_of(&refused)
+    );
     assert!(!folder.join("results/compare.json").exists());
     assert!(run(&folder, 100, &["--save"]).status.success());
     fs::write(baseline(&folder).join("count.json"), "{").expect("the file can be written");
     let broken = run(&folder, 100, &[]);
-    assert_eq!(broken.status.code(), Some(2), "{}", text(&broken));
+    assert_eq!(broken.status.code(), Some(2), "{}", text_of(&broken));
     let unknown = run(&folder, 100, &["--fast"]);
     assert_eq!(unknown.status.code(), Some(2));
-    assert!(text(&unknown).contains("--fast is no option"), "{}", text(&unknown));
+    assert!(text_of(&unknown).contains("--fast is no option"), "{}", text_of(&unknown));
 }
 
 #[test]
