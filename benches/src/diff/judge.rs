@@ -42,7 +42,7 @@ impl Kind {
     /// How much more is allowed if nothing else is said, in per cent. See the documentation of [`diff`](super).
     fn default_limit(self) -> Option<f64> {
         match self {
-            Self::Instructions => Some(2.0),
+            Self::Instructions => Some(5.0),
             Self::Ratio => Some(35.0),
             Self::Memory => Some(10.0),
             Self::Time | Self::Tail | Self::Longest => None,
@@ -80,7 +80,7 @@ impl Limits {
 pub(crate) enum Verdict {
     /// It grew by more than is allowed.
     Worse,
-    /// It grew by more than is allowed, but that may be the rounds' spread, or the shortest rounds did not.
+    /// It grew by more than is allowed, but that may be the rounds' spread, or the shortest rounds did not, or not in each run.
     Noise,
     /// It changed by no more than is allowed.
     Same,
@@ -127,6 +127,16 @@ impl Outcome {
     /// How many got worse.
     pub(crate) fn worse(&self) -> usize {
         self.rows.iter().filter(|row| row.verdict.is_worse()).count()
+    }
+
+    /// Takes in another run of what `new` was, judged by the same limits: what is worse is so in each.
+    pub(crate) fn confirm(&mut self, again: &Self) {
+        for row in self.rows.iter_mut().filter(|row| row.verdict == Verdict::Worse) {
+            let other = again.rows.iter().find(|other| (other.kind, &other.name) == (row.kind, &row.name));
+            if other.is_some_and(|other| !other.verdict.is_worse()) {
+                row.verdict = Verdict::Noise;
+            }
+        }
     }
 
     /// Those that got worse, in one line.
@@ -215,9 +225,9 @@ mod tests {
     fn a_figure_is_judged_by_what_is_allowed_of_its_kind() {
         let limits = Limits::new(&[(Kind::Time, 50.0), (Kind::Ratio, 10.0), (Kind::Ratio, 20.0)], false);
         for (kind, new, wanted) in [
-            (Kind::Instructions, 102.1, Verdict::Worse),
-            (Kind::Instructions, 101.9, Verdict::Same),
-            (Kind::Instructions, 97.0, Verdict::Better),
+            (Kind::Instructions, 105.1, Verdict::Worse),
+            (Kind::Instructions, 104.9, Verdict::Same),
+            (Kind::Instructions, 94.0, Verdict::Better),
             (Kind::Ratio, 119.0, Verdict::Same),
             (Kind::Ratio, 121.0, Verdict::Worse),
             (Kind::Time, 151.0, Verdict::Worse),
