@@ -67,6 +67,7 @@ mod entry;
 mod error;
 mod event;
 mod gauges;
+mod evictions;
 mod id;
 mod inbox;
 mod kernel;

@@ -11,12 +11,17 @@ const TABLES: usize = 256;
 /// The slot numbers of a session's entries. A session of few entries keeps them in a vector, with some that are not its own any more:
 /// an update or a removal leaves the old number where it is, which costs nothing, while looking for it would cost a cache miss or
 /// two. Whoever uses the numbers asks the slot whether it still is this session's; numbers that are not are thrown out when they are
-/// half of all.
+/// half of all. Tables have each number that is the session's at least once; one that is there twice, or is not the session's, is of an entry
+/// that was evicted.
 #[derive(Debug, Default)]
 pub(crate) struct Owned {
     few: Vec<SlotId>,
     many: Option<Box<[HashTable<SlotId>]>>,
     live: usize,
+    /// Numbers in the tables that may be of entries that were evicted.
+    stale: usize,
+    /// What [`Evictions::take`](crate::evictions::Evictions::take) keeps here.
+    pub(crate) looked: u64,
 }
 
 /// They are the engine's own numbers, so a multiplication is hash enough (Fibonacci hashing: Knuth, "The Art of Computer Programming",
@@ -41,6 +46,10 @@ fn take_out(tables: &mut [HashTable<SlotId>], slot: SlotId) {
 }
 
 impl Owned {
+    pub(crate) fn new(looked: u64) -> Self {
+        Self { looked, ..Self::default() }
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.live
     }
@@ -53,12 +62,10 @@ impl Owned {
             None if self.live <= FEW_MAX => self.push(slot, is_own),
             None => {
                 self.throw_out(is_own);
-                let mut tables: Box<[_]> = std::iter::repeat_with(HashTable::new).take(TABLES).collect();
                 // The new one's slot may be among them: a slot that was freed and came back.
                 self.few.retain(|&other| other != slot);
-                self.few.drain(..).chain([slot]).for_each(|slot| add(&mut tables, slot));
-                self.few = Vec::new();
-                self.many = Some(tables);
+                let few = std::mem::take(&mut self.few);
+                self.fill(few.into_iter().chain([slot]));
             }
         }
     }
@@ -78,13 +85,44 @@ impl Owned {
     pub(crate) fn removed(&mut self, slots: &[SlotId], is_own: impl Fn(SlotId) -> bool) {
         self.live -= slots.len();
         if self.live == 0 {
-            *self = Self::default();
+            *self = Self::new(self.looked);
         } else if let Some(tables) = &mut self.many {
             slots.iter().for_each(|&slot| take_out(tables, slot));
         } else if self.few.len() > 4 * self.live.max(16) {
             self.throw_out(is_own);
             self.few.shrink_to(2 * self.live);
         }
+    }
+
+    /// Entries are gone that the session does not know the slots of.
+    pub(crate) fn evicted(&mut self, entries: usize, is_own: impl Fn(SlotId) -> bool) {
+        self.live = self.live.saturating_sub(entries);
+        if self.live == 0 {
+            *self = Self::new(self.looked);
+        } else if self.many.is_some() {
+            self.stale += entries;
+            if self.stale > self.live.max(FEW_MAX) {
+                let mut slots = self.candidates();
+                slots.retain(|&slot| is_own(slot));
+                self.fill(slots);
+            }
+        } else if self.few.len() > 4 * self.live.max(16) {
+            self.throw_out(is_own);
+            self.few.shrink_to(2 * self.live);
+        }
+    }
+
+    /// Entries that were evicted had not been [inserted](Self::insert), and will not be.
+    pub(crate) fn never_inserted(&mut self, entries: usize) {
+        self.live += entries;
+    }
+
+    /// Makes tables of numbers, each given once.
+    fn fill(&mut self, slots: impl IntoIterator<Item = SlotId>) {
+        let mut tables: Box<[_]> = std::iter::repeat_with(HashTable::new).take(TABLES).collect();
+        slots.into_iter().for_each(|slot| add(&mut tables, slot));
+        self.many = Some(tables);
+        self.stale = 0;
     }
 
     fn push(&mut self, slot: SlotId, is_own: impl Fn(SlotId) -> bool) {
@@ -113,7 +151,7 @@ impl Owned {
     /// As [`candidates`](Self::candidates), which leaves none.
     pub(crate) fn take(&mut self) -> Vec<SlotId> {
         let slots = self.candidates();
-        *self = Self::default();
+        *self = Self::new(self.looked);
         slots
     }
 }
@@ -164,5 +202,43 @@ mod tests {
                 assert!(owned.few.len() <= 4 * live.borrow().len().max(16) + 1, "step {step}");
             }
         }
+    }
+
+    /// Entries that are evicted leave their numbers behind, which other entries of the session may get again.
+    #[test]
+    fn what_evicted_entries_leave_behind_does_not_add_up() {
+        let (live, mut free) = (RefCell::new(BTreeSet::new()), Vec::new());
+        let is_own = |slot| live.borrow().contains(&slot);
+        let mut owned = Owned::default();
+        let mut fresh = 0;
+        for step in 0..40_000_usize {
+            let slot = free.pop().unwrap_or_else(|| {
+                fresh += 1;
+                fresh
+            });
+            live.borrow_mut().insert(slot);
+            owned.insert(slot, is_own);
+            // From 2,000 entries on one is evicted for each that comes, and only now and then one untracked.
+            if live.borrow().len() > 2_000 {
+                let some = live.borrow().iter().nth(step * 7 % 2_000).copied().unwrap_or(1);
+                live.borrow_mut().remove(&some);
+                if step % 16 == 0 {
+                    owned.removed(&[some], is_own);
+                } else {
+                    owned.evicted(1, is_own);
+                }
+                // The next to come gets another one's slot, or this one's.
+                free.insert(if step % 3 == 0 { 0 } else { free.len() }, some);
+                free.truncate(50);
+            }
+            assert_eq!(owned.len(), live.borrow().len());
+            let kept: usize = owned.many.iter().flatten().map(HashTable::len).sum();
+            assert!(kept <= 2 * 2_001 + FEW_MAX, "step {step}: {kept}");
+        }
+        let candidates = owned.candidates();
+        assert!(live.borrow().iter().all(|slot| candidates.binary_search(slot).is_ok()));
+        let all = owned.len();
+        owned.evicted(all, |_| false);
+        assert_eq!((owned.len(), owned.candidates()), (0, Vec::new()));
     }
 }

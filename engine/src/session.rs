@@ -50,7 +50,8 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(tracker: Arc<Inner>, id: SessionId) -> Self {
-        Self { tracker, id, owned: Mutex::new(Owned::default()) }
+        let owned = Owned::new(tracker.evictions.total());
+        Self { tracker, id, owned: Mutex::new(owned) }
     }
 
     /// The session's number on this node.
@@ -76,7 +77,7 @@ impl Session {
         let name = self.tracker.commons.name_of(joining.stable, topic);
         self.tracker.waking(|wakes| {
             let mut owned = self.owned.lock();
-            let full = self.check_room(&owned, 1).err();
+            let full = self.check_room(&mut owned, 1).err();
             let (shard, mut state) = self.lock(&joining);
             let tracked = state.track(self.id.0, (&joining, name), full, &self.tracker.config, wakes);
             self.tracker.finish(shard, state, wakes);
@@ -119,7 +120,7 @@ impl Session {
 
     fn track_batch(&self, batch: &Batch, wakes: &mut Wakes) -> Result<Vec<EntryRef>, Error> {
         let mut owned = self.owned.lock();
-        self.check_room(&owned, batch.pending.len())?;
+        self.check_room(&mut owned, batch.pending.len())?;
         let mut placed: Vec<SlotId> = Vec::with_capacity(batch.pending.len());
         let mut refs = vec![None; batch.pending.len()];
         let mut failed = None;
@@ -152,7 +153,10 @@ impl Session {
                 }
                 self.tracker.finish(shard, state, wakes);
                 if let Some(error) = failed {
-                    self.leave(placed, wakes);
+                    let count = placed.len();
+                    let left = self.leave(placed, wakes).len();
+                    // The others were evicted, and are noted as this session's.
+                    owned.never_inserted(count - left);
                     return Err(error);
                 }
             }
@@ -372,14 +376,18 @@ impl Session {
             if self.tracker.is_shutdown() {
                 return Err(Error::Shutdown);
             }
-            Ok(self.leave(owned.take(), wakes).len())
+            let left = self.leave(owned.take(), wakes).len();
+            // Whoever was evicted until now is not counted any more.
+            let _ = self.tracker.evictions.take(self.id.0, &mut owned.looked);
+            Ok(left)
         })
     }
 
     /// How many entries the session has.
     #[must_use]
     pub fn len(&self) -> usize {
-        let owned = self.owned.lock();
+        let mut owned = self.owned.lock();
+        self.settle(&mut owned);
         if self.tracker.is_shutdown() { 0 } else { owned.len() }
     }
 
@@ -413,7 +421,17 @@ impl Session {
         (shard, shard.lock())
     }
 
-    fn check_room(&self, owned: &Owned, more: usize) -> Result<(), Error> {
+    /// Takes note of entries that were evicted. Only where no entry is between its shard and `owned`: one that was evicted there would be
+    /// subtracted before it is counted.
+    fn settle(&self, owned: &mut Owned) {
+        let evicted = self.tracker.evictions.take(self.id.0, &mut owned.looked);
+        if evicted > 0 {
+            owned.evicted(evicted, self.is_own());
+        }
+    }
+
+    fn check_room(&self, owned: &mut Owned, more: usize) -> Result<(), Error> {
+        self.settle(owned);
         let max = self.tracker.config.session_entries_max;
         if self.tracker.is_shutdown() {
             return Err(Error::Shutdown);
@@ -466,8 +484,13 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        let slots = self.owned.lock().take();
+        let (slots, mut looked) = {
+            let mut owned = self.owned.lock();
+            (owned.take(), owned.looked)
+        };
         self.tracker.waking(|wakes| drop(self.leave(slots, wakes)));
+        // All have left, so nobody notes anything for this session from now on.
+        let _ = self.tracker.evictions.take(self.id.0, &mut looked);
         self.tracker.session_ended();
     }
 }

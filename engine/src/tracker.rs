@@ -5,6 +5,7 @@ use crate::counters::Counters;
 use crate::entry::content_hash;
 use crate::event::{Event, EventKind};
 use crate::gauges;
+use crate::evictions::Evictions;
 use crate::inbox::Inbox;
 use crate::kernel::change::ChangeFlag;
 use crate::replica::{Identity, Origins, Replica};
@@ -14,8 +15,8 @@ use crate::shard::{
 use crate::subscription::Scope;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{
-    Entry, EntryView, Error, Filter, Node, NodeId, Page, PageToken, Pages, Session, SessionId, ShardStats,
-    Snapshot, Stats, Subscription, Topic,
+    Entry, EntryRef, EntryView, Error, Filter, Node, NodeId, Page, PageToken, Pages, Session, SessionId,
+    ShardStats, Snapshot, Stats, Subscription, Topic,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     inboxes: Mutex<BTreeMap<usize, Listener>>,
     sessions_made: AtomicU64,
     sessions_live: AtomicU64,
+    pub(crate) evictions: Evictions,
     closed: AtomicBool,
     /// A replication driver has it.
     pub(crate) claimed: AtomicBool,
@@ -99,6 +101,7 @@ impl Tracker {
             inboxes: Mutex::new(BTreeMap::new()),
             sessions_made: AtomicU64::new(0),
             sessions_live: AtomicU64::new(0),
+            evictions: Evictions::default(),
             closed: AtomicBool::new(false),
             claimed: AtomicBool::new(false),
             config,
@@ -115,6 +118,43 @@ impl Tracker {
         let id = self.inner.sessions_made.fetch_add(1, Ordering::Relaxed) + 1;
         self.inner.sessions_live.fetch_add(1, Ordering::Relaxed);
         Session::new(Arc::clone(&self.inner), SessionId(id))
+    }
+
+    /// Makes an own entry leave whoever its session is, if `of` names its present version: as if the session had untracked it. For
+    /// administrators, and for those who ask on behalf of another node.
+    ///
+    /// True if an entry of exactly that version was there and has left, with its event; of several calls at once, one gets that. False, and
+    /// nothing has changed, if it was updated, re-tracked or removed meanwhile, is another node's, or the ref was made before this node joined a
+    /// cluster. The session does not have the key there any more ([`Error::NotTracked`]) and can track it again.
+    ///
+    /// ```
+    /// # let tracker = headcount::Tracker::new();
+    /// let session = tracker.session();
+    /// let stale = session.track("room:42", "alice", "here")?;
+    /// let fresh = session.update("room:42", "alice", "away")?;
+    /// assert!(!tracker.evict(stale));
+    /// assert!(tracker.evict(fresh));
+    /// assert_eq!(session.update("room:42", "alice", "back"), Err(headcount::Error::NotTracked));
+    /// # Ok::<(), headcount::Error>(())
+    /// ```
+    pub fn evict(&self, of: EntryRef) -> bool {
+        let inner = &self.inner;
+        let Some(shard) = inner.shards.get(usize::from(of.lane)) else {
+            return false;
+        };
+        inner.waking(|wakes| {
+            let evicting = inner.evictions.begin();
+            let mut state = shard.lock();
+            let found = state.find_version(of);
+            if let Some((_, slot)) = found {
+                state.untrack(slot, wakes);
+            }
+            inner.finish(shard, state, wakes);
+            if let Some((session, _)) = found {
+                evicting.note(session);
+            }
+            found.is_some()
+        })
     }
 
     /// Every entry with this key in this topic, one for each session and node that tracks it, oldest here first, copied.
@@ -240,11 +280,22 @@ impl Tracker {
     #[must_use]
     pub fn topics(&self) -> Vec<Topic> {
         let mut topics = Vec::new();
+        self.for_each_topic(|topic| topics.push(topic.clone()));
+        topics
+    }
+
+    /// Runs `visit` on the topics that have entries; returns how many there were. Sees what [`topics`](Self::topics) does, and keeps no more
+    /// names at once than one shard has. No lock is held.
+    pub fn for_each_topic(&self, mut visit: impl FnMut(&Topic)) -> usize {
+        let mut topics = Vec::new();
+        let mut seen = 0;
         for shard in 0..self.inner.shards.len() {
             let reader = Reader::new(&self.inner.commons, u16::try_from(shard).unwrap_or(u16::MAX));
             reader.topics(&mut topics, |topic, name| self.inner.count_locked(topic, name));
+            seen += topics.len();
+            topics.drain(..).for_each(|topic| visit(&topic));
         }
-        topics
+        seen
     }
 
     /// How many entries are present: this node's, and those of nodes that are not down.

@@ -203,8 +203,18 @@ impl State {
 
     /// The slot of this session's entry of which a ref names the present version.
     pub(crate) fn find_ref(&self, session: u64, of: EntryRef) -> Option<SlotId> {
+        self.find_version(of).filter(|&(owner, _)| owner == session).map(|(_, slot)| slot)
+    }
+
+    /// The session and slot of the own entry of which a ref names the present version.
+    #[inline]
+    pub(crate) fn find_version(&self, of: EntryRef) -> Option<(u64, SlotId)> {
         let slot = self.lane.dots.get(of.clock).filter(|_| of == self.dot(of.clock))?;
-        (self.store.slot(slot).owner() == Owner::Session(session)).then_some(slot)
+        match self.store.slot(slot).owner() {
+            Owner::Session(session) => Some((session, slot)),
+            // No lane of another node's is among the own dots.
+            Owner::Lane(..) => None,
+        }
     }
 
     /// Gives the entry that a ref names a new version; as [`update`](Self::update).

@@ -7,6 +7,7 @@ mod config;
 #[cfg(unix)]
 mod counters;
 mod events;
+mod evict;
 mod handles;
 mod lists;
 mod overflow;

@@ -37,6 +37,13 @@ pub(crate) enum Action {
         session: usize,
         spot: Spot,
     },
+    /// By somebody else, of this version or one before it.
+    Evict {
+        node: usize,
+        session: usize,
+        spot: Spot,
+        stale: bool,
+    },
     UntrackTopic {
         node: usize,
         session: usize,
@@ -156,6 +163,7 @@ impl Action {
             Self::Track { node, session, .. }
             | Self::Update { node, session, .. }
             | Self::Untrack { node, session, .. }
+            | Self::Evict { node, session, .. }
             | Self::UntrackTopic { node, session, .. }
             | Self::Batch { node, session, .. }
             | Self::Clear { node, session }
@@ -205,6 +213,8 @@ fn own() -> impl Strategy<Value = Action> {
         8 => (who.clone(), spot(), any::<u8>())
             .prop_map(|((node, session), spot, meta)| Action::Update { node, session, spot, meta }),
         5 => (who.clone(), spot()).prop_map(|((node, session), spot)| Action::Untrack { node, session, spot }),
+        2 => (who.clone(), spot(), prop::bool::weighted(0.3))
+            .prop_map(|((node, session), spot, stale)| Action::Evict { node, session, spot, stale }),
         1 => (who.clone(), 0_u8..3)
             .prop_map(|((node, session), topic)| Action::UntrackTopic { node, session, topic }),
         2 => (who.clone(), prop::collection::vec(spot(), 1..5), any::<u8>())

@@ -76,6 +76,7 @@ impl Owner {
             Action::Track { ref spot, meta, .. } => self.track(session, spot, meta),
             Action::Update { ref spot, meta, .. } => self.update(session, spot, meta),
             Action::Untrack { ref spot, .. } => self.untrack(session, spot),
+            Action::Evict { ref spot, stale, .. } => self.evict(session, spot, stale),
             Action::UntrackTopic { topic, .. } => self.untrack_topic(session, topic),
             Action::Batch { ref spots, meta, .. } => self.batch(session, spots, meta),
             Action::Clear { .. } => self.clear(session),
@@ -124,6 +125,22 @@ impl Owner {
         let key = key_of(spot);
         let held = self.model[session].remove(&key).is_some();
         assert_eq!(self.sessions[session].untrack(&key.0, &key.1), Ok(held));
+    }
+
+    fn evict(&mut self, session: usize, spot: &Spot, stale: bool) {
+        let key = key_of(spot);
+        let mut found = self.peer.tracker.get(&key.0, &key.1);
+        found.retain(|entry| entry.session() == Some(self.sessions[session].id()));
+        assert_eq!(found.len(), usize::from(self.model[session].contains_key(&key)));
+        let Some(entry) = found.pop() else { return };
+        if stale {
+            let before = entry.prev_ref().filter(|&before| before != entry.entry_ref());
+            assert!(before.is_none_or(|before| !self.peer.tracker.evict(before)));
+            return;
+        }
+        assert!(self.peer.tracker.evict(entry.entry_ref()));
+        assert!(!self.peer.tracker.evict(entry.entry_ref()), "it is gone");
+        self.model[session].remove(&key);
     }
 
     fn untrack_topic(&mut self, session: usize, number: u8) {
