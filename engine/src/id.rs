@@ -5,6 +5,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
+use std::str::FromStr;
 use std::sync::Arc;
 
 /// A node of the cluster: a process that runs a [`Tracker`](crate::Tracker). Chosen by configuration or derived from the
@@ -99,6 +100,36 @@ pub struct EntryRef {
 impl fmt::Display for EntryRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}-{}-{}-{}", self.node, self.incarnation, self.lane, self.clock)
+    }
+}
+
+/// A text is no [`EntryRef`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("not a ref; it reads NODE-EPOCH.NONCE-LANE-CLOCK, such as 0000001a-3.0000beef-4-17")]
+pub struct ParseRefError;
+
+impl FromStr for EntryRef {
+    type Err = ParseRefError;
+
+    /// Reads what `Display` writes.
+    fn from_str(text: &str) -> Result<Self, ParseRefError> {
+        let hex = |text: &str| {
+            let is_hex = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+            u32::from_str_radix(text, 16).ok().filter(|_| is_hex)
+        };
+        let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        let parse = || {
+            let mut parts = text.split('-');
+            let node = NodeId(hex(parts.next()?)?);
+            let (epoch, nonce) = parts.next()?.split_once('.')?;
+            let (lane, clock) = (parts.next()?, parts.next()?);
+            if parts.next().is_some() || ![epoch, lane, clock].into_iter().all(digits) {
+                return None;
+            }
+            let incarnation = Incarnation { epoch: epoch.parse().ok()?, nonce: hex(nonce)? };
+            Some(Self { node, incarnation, lane: lane.parse().ok()?, clock: clock.parse().ok()? })
+        };
+        parse().ok_or(ParseRefError)
     }
 }
 
@@ -242,5 +273,18 @@ mod tests {
             clock: 17,
         };
         assert_eq!(dot.to_string(), "0000001a-3.0000beef-4-17");
+        assert_eq!("0000001a-3.0000beef-4-17".parse(), Ok(dot));
+        for bad in [
+            "",
+            "1a-3.0000beef-4-17",
+            "0000001a-3.0000beef-4",
+            "0000001a-3.0000beef-4-17-1",
+            "0000001a-+3.0000beef-4-17",
+            "0000001a-3.0000beef-65536-17",
+            "+000001a-3.0000beef-4-17",
+            "0000001a-3-4-17",
+        ] {
+            assert_eq!(bad.parse::<EntryRef>(), Err(ParseRefError), "{bad}");
+        }
     }
 }

@@ -89,7 +89,7 @@ pub use config::Config;
 pub use entry::{Entry, EntryView};
 pub use error::{ConfigError, Error};
 pub use event::{Event, EventKind};
-pub use id::{EntryRef, Incarnation, NodeId, SessionId, Topic};
+pub use id::{EntryRef, Incarnation, NodeId, ParseRefError, SessionId, Topic};
 pub use session::Session;
 pub use stats::{ShardStats, Stats};
 pub use subscription::{Filter, RecvError, RecvTimeoutError, Subscription, TryRecvError};

@@ -2,12 +2,13 @@
 
 use crate::config::Config;
 use crate::core::{
-    BarrierOutcome, Budget, Core, KeyStep, Limits, MemberState, MemberView, Notice, Output, Phase, Security,
-    Settings, Time,
+    BarrierOutcome, Budget, Core, Limits, MemberState, MemberView, Notice, Output, Phase, Security, Settings,
+    Time,
 };
 use crate::driver::{Driver, EpochFile, Sockets, WAKER, mtu};
 use crate::error::{BarrierError, JoinError, StopReason};
-use crate::keys::{KeyError, Keys};
+use crate::eviction::Evictions;
+use crate::key_change::KeyChanges;
 use crate::network::Network;
 use crate::shown::Board;
 use crate::stats::NetStats;
@@ -21,18 +22,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Starting takes as long as listening does; beyond this something is wrong with the machine.
 const START_MAX: Duration = Duration::from_secs(10);
 const LEAVE_MAX: Duration = Duration::from_secs(5);
-/// The network thread answers within a turn.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-
-/// A change of keys, and where its outcome is waited for.
-type KeyChange = (KeyStep, mpsc::SyncSender<Result<(), KeyError>>);
 /// Longer waits end after this.
 const WAIT_MAX: Duration = Duration::from_secs(86_400);
 /// What the network thread may take to say that a barrier was not reached.
@@ -98,6 +93,8 @@ struct Inner {
     local: SocketAddr,
     receive_buffer_asked: u64,
     thread: Mutex<Option<JoinHandle<()>>>,
+    #[cfg(all(unix, feature = "admin"))]
+    admin: Option<crate::admin::AdminSocket>,
 }
 
 /// What the network thread and the application's handles share.
@@ -111,7 +108,9 @@ pub(crate) struct Shared {
     barriers: Mutex<Vec<(u64, Time)>>,
     view: Mutex<View>,
     changed: Condvar,
-    key_steps: Mutex<Vec<KeyChange>>,
+    pub(crate) key_changes: KeyChanges,
+    pub(crate) evictions: Evictions,
+    pub(crate) replica: Replica,
 }
 
 #[derive(Debug, Default)]
@@ -151,9 +150,9 @@ impl Shared {
         wants.then(|| Duration::from_millis(self.handover_ms.load(Ordering::Relaxed)))
     }
 
-    /// Changes of keys that are asked for.
-    pub(crate) fn take_key_steps(&self) -> Vec<KeyChange> {
-        std::mem::take(&mut *self.key_steps.lock())
+    /// The time by the network thread's clock.
+    pub(crate) fn elapsed(&self) -> Time {
+        self.started.elapsed()
     }
 
     pub(crate) fn publish(&self, core: &Core) {
@@ -188,6 +187,7 @@ impl Shared {
 
     /// Passes on what the core has to say to the application.
     pub(crate) fn tell(&self, output: &mut Output) {
+        output.evictions.drain(..).for_each(|(id, outcome)| self.evictions.tell(id, outcome));
         if output.barriers.is_empty() && output.notices.is_empty() {
             return;
         }
@@ -200,6 +200,28 @@ impl Shared {
         view.note(output.notices.drain(..));
         drop(view);
         self.changed.notify_all();
+    }
+
+    /// See [`Cluster::members`].
+    pub(crate) fn members(&self) -> Vec<Member> {
+        let now = self.started.elapsed();
+        let view = self.view.lock();
+        let member = |member: &MemberView| Member {
+            node: member.node,
+            name: member.name.clone(),
+            incarnation: member.incarnation,
+            state: member.state,
+            synced: member.synced,
+            addr: member.addr,
+            heard_age: now.saturating_sub(member.heard),
+            lanes: member.lanes,
+        };
+        view.members.iter().map(member).collect()
+    }
+
+    /// See [`Cluster::status`].
+    pub(crate) fn status(&self) -> Status {
+        self.view.lock().status.clone().unwrap_or(Status::Running)
     }
 
     pub(crate) fn stop(&self, reason: StopReason) {
@@ -249,6 +271,8 @@ impl Cluster {
         }
         // Until the thread has it, a failure gives the claim back.
         let release = ReleaseUnlessStarted(Some(replica.clone()));
+        #[cfg(all(unix, feature = "admin"))]
+        let admin = config.admin.as_ref().map(crate::admin::Opened::at).transpose()?;
         let kept = config.epoch_file.as_deref().map(EpochFile::open).transpose()?;
         let (epoch_file, epoch) = kept.map_or((None, 0), |(file, epoch)| (Some(file), epoch));
         let sockets = Sockets::open(&config)?;
@@ -263,7 +287,9 @@ impl Cluster {
             barriers: Mutex::new(Vec::new()),
             view: Mutex::new(View::default()),
             changed: Condvar::new(),
-            key_steps: Mutex::new(Vec::new()),
+            key_changes: KeyChanges::default(),
+            evictions: Evictions::default(),
+            replica: replica.clone(),
         });
         let no_randomness = io("reading the system's randomness");
         let (seed, secret) = randomness().map_err(no_randomness)?;
@@ -285,6 +311,7 @@ impl Cluster {
             epoch,
             datagram_max: config.datagram_size.bytes(),
             watched: tracker.counters().are_seen(),
+            obey_evictions: config.obey_evictions,
         };
         let (local, granted, asked) = (sockets.local, sockets.receive_buffer, config.receive_buffer as u64);
         let small_buffer = (granted < asked).then_some(Notice::SmallReceiveBuffer { asked, granted });
@@ -319,7 +346,25 @@ impl Cluster {
             .map_err(io("starting the network thread"))?;
         release.started();
         let thread = Mutex::new(Some(thread));
-        let inner = Inner { shared, name: config.node, node, local, receive_buffer_asked: asked, thread };
+        #[cfg(all(unix, feature = "admin"))]
+        let admin = match admin {
+            Some(opened) => {
+                let (shared, cluster) = (Arc::clone(&shared), config.cluster.clone());
+                let member = crate::admin::Membership { shared, cluster, obeys: config.obey_evictions };
+                Some(opened.serve(tracker, Some(member))?)
+            }
+            None => None,
+        };
+        let inner = Inner {
+            shared,
+            name: config.node,
+            node,
+            local,
+            receive_buffer_asked: asked,
+            thread,
+            #[cfg(all(unix, feature = "admin"))]
+            admin,
+        };
         let cluster = Self { inner: Arc::new(inner) };
         let status = cluster.inner.shared.wait_until(START_MAX, |view| view.status.clone());
         match status {
@@ -327,6 +372,17 @@ impl Cluster {
             Some(Status::Stopped(reason)) => Err(JoinError::Stopped(reason)),
             None => Err(JoinError::Stopped(StopReason::Driver("it did not go live in time".into()))),
         }
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.inner.shared
+    }
+
+    /// Where the [admin socket](crate::admin) is, if this node has one.
+    #[cfg(all(unix, feature = "admin"))]
+    #[must_use]
+    pub fn admin_path(&self) -> Option<&std::path::Path> {
+        self.inner.admin.as_ref().map(crate::admin::AdminSocket::path)
     }
 
     /// This node's id.
@@ -357,20 +413,7 @@ impl Cluster {
     /// the tracker may show entries of a node that is not in here yet, or of its next life.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
-        let shared = &self.inner.shared;
-        let now = shared.started.elapsed();
-        let view = shared.view.lock();
-        let member = |member: &MemberView| Member {
-            node: member.node,
-            name: member.name.clone(),
-            incarnation: member.incarnation,
-            state: member.state,
-            synced: member.synced,
-            addr: member.addr,
-            heard_age: now.saturating_sub(member.heard),
-            lanes: member.lanes,
-        };
-        view.members.iter().map(member).collect()
+        self.inner.shared.members()
     }
 
     /// Numbers about this node's traffic, as of its last activity: at most one heartbeat old.
@@ -382,7 +425,7 @@ impl Cluster {
     /// Whether the node is a member, has left, or has stopped, and why.
     #[must_use]
     pub fn status(&self) -> Status {
-        self.inner.shared.view.lock().status.clone().unwrap_or(Status::Running)
+        self.inner.shared.status()
     }
 
     /// How this node reaches the others.
@@ -412,43 +455,6 @@ impl Cluster {
             heard.all(|member| member.synced).then_some(true)
         };
         self.inner.shared.wait_until(timeout, synced).unwrap_or(false)
-    }
-
-    /// Lets this node open what is sealed with these keys too: the first step of a change of keys, to be done on every node. Keys
-    /// that it has already are passed over. Nothing is sealed with them before [`use_key`](Self::use_key).
-    ///
-    /// # Errors
-    /// [`KeyError`]: an epoch has another key already, there are too many, or the node joined without keys.
-    pub fn install_keys(&self, keys: Keys) -> Result<(), KeyError> {
-        self.change_keys(KeyStep::Install(keys))
-    }
-
-    /// Seals with the key of that epoch from now on: the second step of a change of keys, to be done on every node. Others hear of an
-    /// installed key with the next heartbeat, so this is refused at first, and can be tried again.
-    ///
-    /// # Errors
-    /// [`KeyError::NotEverywhere`] while a member that is not down does not have that key; [`KeyError::Unknown`] if this node does not.
-    pub fn use_key(&self, epoch: u16) -> Result<(), KeyError> {
-        self.change_keys(KeyStep::Use(epoch))
-    }
-
-    /// Opens nothing that is sealed with the key of that epoch from now on: the last step of a change of keys, to be done on every node.
-    ///
-    /// # Errors
-    /// [`KeyError::InUse`] while this node or a member that is not down seals with it; [`KeyError::Unknown`] if there is no such key.
-    pub fn remove_key(&self, epoch: u16) -> Result<(), KeyError> {
-        self.change_keys(KeyStep::Remove(epoch))
-    }
-
-    fn change_keys(&self, step: KeyStep) -> Result<(), KeyError> {
-        let shared = &self.inner.shared;
-        if self.status() != Status::Running {
-            return Err(KeyError::Left);
-        }
-        let (reply, answer) = mpsc::sync_channel(1);
-        shared.key_steps.lock().push((step, reply));
-        shared.wake();
-        answer.recv_timeout(ANSWER_MAX).unwrap_or(Err(KeyError::Left))
     }
 
     /// Waits until every member that is not down has applied everything that this node's sessions did before the call, and shows it

@@ -122,6 +122,9 @@ pub struct Config {
     pub(crate) send_budget: usize,
     #[cfg(feature = "faults")]
     pub(crate) faults: Option<crate::driver::SocketFaults>,
+    pub(crate) obey_evictions: bool,
+    #[cfg(all(unix, feature = "admin"))]
+    pub(crate) admin: Option<crate::admin::Place>,
     /// As behind a switch that passes no multicast on.
     #[cfg(test)]
     pub(crate) deaf_to_group: bool,
@@ -150,6 +153,9 @@ impl Config {
             send_budget: SEND_BYTES_PER_S,
             #[cfg(feature = "faults")]
             faults: None,
+            obey_evictions: false,
+            #[cfg(all(unix, feature = "admin"))]
+            admin: None,
             #[cfg(test)]
             deaf_to_group: false,
         }

@@ -115,6 +115,10 @@ pub enum JoinError {
     /// The node could not go on; see the reason.
     #[error(transparent)]
     Stopped(StopReason),
+    /// The admin socket cannot be had.
+    #[cfg(all(unix, feature = "admin"))]
+    #[error(transparent)]
+    Admin(#[from] crate::admin::AdminError),
     /// The file that keeps this node's epoch cannot be used. It is as it was.
     #[error("epoch_file {}: {why}", .path.display())]
     EpochFile {

@@ -73,6 +73,8 @@ macro_rules! planted {
 #[macro_use]
 mod trace;
 
+#[cfg(all(unix, feature = "admin"))]
+pub mod admin;
 mod cluster;
 pub mod codec;
 mod config;
@@ -80,9 +82,11 @@ mod core;
 mod crypto;
 mod driver;
 mod error;
+mod eviction;
 #[cfg(any(test, feature = "sim"))]
 #[doc(hidden)]
 pub mod hostile;
+mod key_change;
 mod keys;
 mod network;
 mod shown;
@@ -98,6 +102,7 @@ pub use core::{MemberState, Notice};
 #[cfg(feature = "faults")]
 pub use driver::{FaultCounts, SocketFaults};
 pub use error::{BarrierError, ConfigError, JoinError, StopReason};
+pub use eviction::{EvictError, Eviction};
 pub use keys::{KeyError, KeyText, Keys};
 pub use network::Network;
 pub use stats::NetStats;

@@ -182,6 +182,10 @@ counters! {
     flushes_deferred,
     /// Times that the send budget was cut, because members dropped or lacked much of what they were sent.
     send_budget_cuts,
+    /// Own entries removed because another node asked for it.
+    evictions_obeyed,
+    /// Questions of other nodes to remove an entry that were refused, because this node does not allow that.
+    evictions_refused,
     /// The send budget as it is, in bytes a second.
     send_budget,
 }

@@ -2,7 +2,8 @@
 //! somebody else's.
 
 use crate::error::StopReason;
-use headcount::NodeId;
+use crate::wire::Answer;
+use headcount::{EntryRef, NodeId};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ pub(crate) enum Input<'a> {
     Leave { handover: Duration },
     /// The application wants to know when what it did so far is seen by every member, until that time.
     Barrier { id: u64, until: Time },
+    /// The application wants an entry of another node removed, and to know what has come of it by that time.
+    Evict { id: u64, of: EntryRef, until: Time },
     /// The system has dropped so many datagrams for want of room since this node began.
     Drops { total: u64 },
     /// Something happened to a stream.
@@ -116,6 +119,7 @@ pub(crate) struct Output {
     pub(crate) datagrams: Vec<(Target, Vec<u8>)>,
     pub(crate) streams: Vec<(StreamId, StreamAction)>,
     pub(crate) barriers: Vec<(u64, BarrierOutcome)>,
+    pub(crate) evictions: Vec<(u64, EvictOutcome)>,
     pub(crate) notices: Vec<Notice>,
     /// How long things took and who hears whom, if [`Settings::watched`](super::Settings::watched).
     pub(crate) measures: Vec<Measure>,
@@ -144,6 +148,16 @@ pub(crate) enum BarrierOutcome {
     TimedOut {
         missing: Vec<NodeId>,
     },
+    TooMany,
+    NotAMember,
+}
+
+/// How an eviction ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum EvictOutcome {
+    /// The owner has said so, or its life is over.
+    Answered(Answer),
+    NoAnswer,
     TooMany,
     NotAMember,
 }

@@ -13,6 +13,7 @@ mod budget;
 mod contacts;
 mod detector;
 mod encoded;
+mod evict;
 mod fallback;
 mod gate;
 mod io;
@@ -40,7 +41,7 @@ mod window;
 pub(crate) use gate::{Budget, Security};
 pub use io::Notice;
 pub(crate) use io::{
-    BarrierOutcome, Input, Measure, Mode, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time,
+    BarrierOutcome, EvictOutcome, Input, Measure, Mode, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time,
 };
 pub(crate) use keyring::KeyStep;
 pub(crate) use limits::{Limits, SEND_BYTES_PER_S};
@@ -94,6 +95,8 @@ pub(crate) struct Settings {
     pub(crate) datagram_max: usize,
     /// Somebody takes [`Output::measures`].
     pub(crate) watched: bool,
+    /// Whether entries are removed because another node asks for it.
+    pub(crate) obey_evictions: bool,
 }
 
 #[cfg(any(test, feature = "sim"))]
@@ -113,6 +116,7 @@ impl Settings {
             epoch: 0,
             datagram_max: wire::DATAGRAM_MAX,
             watched: false,
+            obey_evictions: false,
         }
     }
 }
@@ -159,6 +163,7 @@ pub(crate) struct Core {
     sessions: BTreeMap<u32, NodeId>,
     hearing: liveness::Hearing,
     barriers: barrier::Barriers,
+    evictions: evict::Evictions,
     stats: NetStats,
     /// For [`Output::measures`].
     measures: Vec<io::Measure>,
@@ -226,6 +231,7 @@ impl Core {
             sessions: BTreeMap::new(),
             hearing: liveness::Hearing::default(),
             barriers: barrier::Barriers::default(),
+            evictions: evict::Evictions::default(),
             stats: NetStats { receive_buffer_bytes: settings.receive_buffer, ..NetStats::default() },
             measures: Vec::new(),
             version: 0,
@@ -262,6 +268,7 @@ impl Core {
                 self.alarm = now;
             }
             Input::Barrier { id, until } => self.begin_barrier(now, id, until, out),
+            Input::Evict { id, of, until } => self.begin_evict(now, (id, of), until, out),
             Input::Drops { total } => self.hearing.strain.dropped(now, total),
             Input::Peers(seeds) => self.set_seeds(now, seeds),
         }
@@ -301,6 +308,7 @@ impl Core {
             }
             Phase::Left | Phase::Stopped(_) => {
                 self.fail_barriers(out);
+                self.fail_evictions(out);
                 return;
             }
         }
@@ -314,6 +322,7 @@ impl Core {
         self.repair_if_due(now, out);
         self.drive_serves(now, out);
         self.drive_barriers(now, out);
+        self.drive_evictions(now, out);
         if self.purging {
             self.purging = self.replica.maintain(PURGE_SLICE);
         }
@@ -331,7 +340,7 @@ impl Core {
             at = at.min(announce);
         }
         at = at.min(self.alarm).min(self.barriers.due_at()).min(self.serves_due_at());
-        at = at.min(self.repairs_due_at());
+        at = at.min(self.repairs_due_at()).min(self.evictions.due_at());
         match self.purging {
             true if self.encodings.reads_any() => at.min(now + PURGE_PAUSE),
             true => now,

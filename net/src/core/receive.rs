@@ -121,6 +121,8 @@ impl Core {
                     }
                 }
                 Frame::Drops(drops) => self.on_drops(sender, drops),
+                Frame::Evict(evict) => self.on_evict(now, sender, &evict, out),
+                Frame::Evicted(evicted) => self.on_evicted(sender, &evicted, out),
                 // It has not heard this node's proof, or knows it no longer.
                 Frame::Challenge(challenge) => self.answer_challenge(sender, &challenge, out),
                 Frame::Proof(_) => {}
@@ -303,7 +305,7 @@ impl Core {
     }
 
     /// The member that speaks, if its session is the one known.
-    fn speaker(&mut self, now: Time, sender: Sender, out: &mut Output) -> bool {
+    pub(super) fn speaker(&mut self, now: Time, sender: Sender, out: &mut Output) -> bool {
         match self.members.get(&sender.node) {
             Some(member) if member.session == sender.session => true,
             _ => {

@@ -171,7 +171,7 @@ impl Driver {
             for event in &events {
                 self.note(event);
             }
-            for (step, reply) in self.shared.take_key_steps() {
+            for (step, reply) in self.shared.key_changes.take() {
                 let outcome = self.core.change_keys(&step);
                 note!(self.teller.tell_key(&step, outcome.is_ok()));
                 // Who asked may have given up waiting.
@@ -187,6 +187,9 @@ impl Driver {
                 self.board.as_mut().and_then(|board| board.probe(self.started.elapsed(), &self.core))
             {
                 self.handle(Input::Barrier { id: PROBE, until });
+            }
+            for (id, of, until) in self.shared.evictions.take() {
+                self.handle(Input::Evict { id, of, until });
             }
             if let Some((found, failures)) = self.resolver.as_ref().and_then(Resolver::take) {
                 self.core.count_failed_lookups(failures);

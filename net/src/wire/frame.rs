@@ -6,6 +6,7 @@ use super::WireError;
 use super::control::{Heartbeat, Hello, IncReject, Leave, Nak, SnapshotOffer};
 use super::delta::{Context, DeltaFrame};
 use super::drops::Drops;
+use super::evict::{Evict, Evicted};
 use super::heard::Heard;
 use super::peers::Peers;
 use super::proof::{Challenge, Proof};
@@ -25,6 +26,8 @@ pub(super) const PROOF: u8 = 9;
 pub(super) const HEARD: u8 = 10;
 pub(super) const PEERS: u8 = 11;
 pub(super) const DROPS: u8 = 12;
+pub(super) const EVICT: u8 = 13;
+pub(super) const EVICTED: u8 = 14;
 
 /// One frame, of a type that this version knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +44,8 @@ pub(crate) enum Frame<'a> {
     Heard(Heard),
     Peers(Peers),
     Drops(Drops),
+    Evict(Evict),
+    Evicted(Evicted),
 }
 
 /// The frames of an opened datagram's body. Ends after the first error.
@@ -65,7 +70,7 @@ pub(crate) fn frames(body: &[u8]) -> impl Iterator<Item = Result<Frame<'_>, Wire
 }
 
 pub(crate) fn is_known(kind: u8) -> bool {
-    (HELLO..=DROPS).contains(&kind)
+    (HELLO..=EVICTED).contains(&kind)
 }
 
 fn walk(body: &[u8]) -> Result<(), WireError> {
@@ -110,6 +115,8 @@ fn next_known<'a>(reader: &mut Reader<'a>, context: &mut Context) -> Result<Opti
             HEARD => Frame::Heard(Heard::decode(body)?),
             PEERS => Frame::Peers(Peers::decode(body)?),
             DROPS => Frame::Drops(Drops::decode(body)?),
+            EVICT => Frame::Evict(Evict::decode(body)?),
+            EVICTED => Frame::Evicted(Evicted::decode(body)?),
             _ if planted!(UnknownEnds) => return Ok(None),
             _ => continue,
         }));
@@ -150,6 +157,8 @@ impl Frame<'_> {
             Self::Heard(frame) => frame.put(out),
             Self::Peers(frame) => frame.put(out),
             Self::Drops(frame) => frame.put(out),
+            Self::Evict(frame) => frame.put(out),
+            Self::Evicted(frame) => frame.put(out),
         }
     }
 }
@@ -160,6 +169,7 @@ pub(super) mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::wire::Answer;
     use crate::wire::control::tests::{HELLO_TO_ALL, any_control};
     use crate::wire::delta::tests::any_delta;
     use crate::wire::peers::tests::any_peers;
@@ -170,6 +180,15 @@ pub(super) mod tests {
             1 => any_delta().prop_map(Frame::Delta),
             1 => any_peers().prop_map(Frame::Peers),
             1 => any::<u64>().prop_map(|total| Frame::Drops(Drops { total })),
+            1 => (any::<u32>(), any::<u64>(), 0..256_u16, any::<u64>(), any::<u64>()).prop_map(
+                |(target_node, incarnation, lane, clock, question)| {
+                    Frame::Evict(Evict { target_node, incarnation, lane, clock, question })
+                }
+            ),
+            1 => (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(target_session, question, gone)| {
+                let answer = if gone { Answer::Gone } else { Answer::Removed };
+                Frame::Evicted(Evicted { target_session, question, answer })
+            }),
         ]
     }
 
@@ -246,7 +265,7 @@ pub(super) mod tests {
         }
 
         #[test]
-        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=DROPS) {
+        fn random_bytes_never_panic(body in vec(any::<u8>(), 0..200), kind in 1_u8..=EVICTED) {
             let _ = frames(&body).count();
             let mut framed = Vec::new();
             put_frame(&mut framed, kind, |out| out.extend_from_slice(&body));

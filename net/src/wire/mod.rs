@@ -47,6 +47,8 @@
 //! | 10 | Heard | flags `u8`, reports `[session u32, age u8, covered v]` |
 //! | 11 | Peers | addresses `[family u8 = 4 or 6, ip 4 or 16 B, port u16]` |
 //! | 12 | Drops | total `v` |
+//! | 13 | Evict | target node `u32`, incarnation `u64`, lane `v`, clock `v`, question `v` |
+//! | 14 | Evicted | target session `u64`, question `v`, answer `u8`: 0 = removed, 1 = no such version, 2 = not allowed |
 //!
 //! Flags of Hello: 1 = an answer is wanted, 2 = the sender has no incarnation yet, 4 = it wants copies of everything for itself (no multicast
 //! reaches it). Wire min is not above wire max. Of Heard: 1 = receivers shall say soon what they have covered. Other bits mean nothing yet
@@ -157,6 +159,7 @@ mod delta_writer;
 mod dictionary;
 mod dots;
 mod drops;
+mod evict;
 mod frame;
 mod heard;
 mod message_buffer;
@@ -179,6 +182,7 @@ pub(crate) use dots::DotsWriter;
 pub(crate) use drops::Drops;
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use frame::{CRITICAL, is_known, put_frame, whole_frames};
+pub(crate) use evict::{Answer, Evict, Evicted};
 pub(crate) use frame::{Frame, frames};
 pub(crate) use heard::{Heard, Report};
 pub(crate) use message_buffer::MessageBuffer;

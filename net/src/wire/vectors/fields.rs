@@ -2,7 +2,7 @@
 
 use crate::wire::chunk::{Item, Payload};
 use crate::wire::delta::{DeltaFrame, Op};
-use crate::wire::{Frame, Message};
+use crate::wire::{Answer, Frame, Message};
 use serde_json::{Value, json};
 
 pub(super) fn hex(bytes: &[u8]) -> String {
@@ -73,6 +73,18 @@ pub(super) fn frame_fields(frame: &Frame<'_>) -> Value {
         }}),
         Frame::Peers(peers) => json!({"peers": peers.addrs}),
         Frame::Drops(drops) => json!({"drops": drops.total}),
+        Frame::Evict(evict) => json!({"evict": {
+            "target_node": evict.target_node, "incarnation": id(evict.incarnation),
+            "lane": evict.lane, "clock": evict.clock, "question": evict.question,
+        }}),
+        Frame::Evicted(evicted) => json!({"evicted": {
+            "target_session": id(evicted.target_session), "question": evicted.question,
+            "answer": match evicted.answer {
+                Answer::Removed => "removed",
+                Answer::Gone => "no such version",
+                Answer::NotAllowed => "not allowed",
+            },
+        }}),
     }
 }
 

@@ -143,6 +143,20 @@ pub(super) fn all_frames() -> Vec<(&'static str, Vec<Frame<'static>>)> {
         ("peers", vec![Frame::Peers(Peers { addrs })]),
         ("drops", vec![Frame::Drops(Drops { total: 300 })]),
         (
+            "evict",
+            vec![Frame::Evict(Evict {
+                target_node: 7,
+                incarnation: 0x0102_0304_0506_0708,
+                lane: 200,
+                clock: 1_018,
+                question: 300,
+            })],
+        ),
+        (
+            "evicted",
+            vec![Frame::Evicted(Evicted { target_session: 8, question: 300, answer: Answer::NotAllowed })],
+        ),
+        (
             "several frames",
             vec![
                 Frame::Leave(Leave { incarnation: 9, clocks: Vec::new(), handover_ms: 0 }),
