@@ -29,6 +29,10 @@ pub(crate) enum Error {
     /// The system refused something that is not the user's to choose.
     #[error("{what}: {source}")]
     System { what: &'static str, source: io::Error },
+    /// A process cannot be looked into, or does not do what it was asked to.
+    #[cfg(unix)]
+    #[error("{0}")]
+    Inspect(String),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -48,6 +52,8 @@ impl Error {
         ExitCode::from(match self {
             Self::Option { .. } => USAGE,
             Self::Listen { .. } | Self::Cluster(_) | Self::Lab(_) | Self::System { .. } => FAILED,
+            #[cfg(unix)]
+            Self::Inspect(_) => FAILED,
             Self::Interrupted => INTERRUPTED,
         })
     }

@@ -14,6 +14,8 @@ mod churn;
 mod demo;
 mod error;
 mod failure;
+#[cfg(unix)]
+mod inspect;
 mod node;
 mod number;
 mod process_cost;

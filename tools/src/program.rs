@@ -3,6 +3,8 @@
 #[cfg(target_os = "linux")]
 use crate::chaos;
 use crate::error::Error;
+#[cfg(unix)]
+use crate::inspect;
 use crate::{demo, node, ui};
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -14,6 +16,9 @@ use std::process::ExitCode;
 enum Headcount {
     Node(node::Args),
     Demo(demo::Args),
+    #[cfg(unix)]
+    #[command(flatten)]
+    Inspect(inspect::Command),
 }
 
 /// The `headcount` command, with the arguments of this process.
@@ -22,6 +27,8 @@ pub fn headcount() -> ExitCode {
     run(|cli| match cli {
         Headcount::Node(args) => node::run(&args),
         Headcount::Demo(args) => demo::run(&args),
+        #[cfg(unix)]
+        Headcount::Inspect(command) => inspect::run(&command),
     })
 }
 

@@ -56,6 +56,12 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) insecure: bool,
 
+    /// Let this user and root look into the node, and remove entries, through a socket: at that path, in that folder, or in /dev/shm. Then other nodes
+    /// may have this one's entries removed, too
+    #[cfg(unix)]
+    #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
+    pub(crate) admin: Option<Option<PathBuf>>,
+
     /// Shards, a power of two up to 256; by default four for each core
     #[arg(long, value_name = "N", value_parser = within::<1, 256>)]
     pub(crate) shards: Option<usize>,
@@ -125,6 +131,15 @@ pub(crate) fn join(
     if let Some(path) = &args.state {
         config = config.epoch_file(path);
     }
+    #[cfg(unix)]
+    if let Some(path) = &args.admin {
+        config = match path {
+            Some(dir) if dir.is_dir() => config.admin_socket_in(dir),
+            Some(path) => config.admin_socket(path),
+            None => config.admin_socket_in(headcount_net::admin::default_dir()),
+        };
+        config = config.obey_evictions(true);
+    }
     change(config).join(tracker).map_err(|error| refused(args, error))
 }
 
@@ -174,6 +189,11 @@ fn refused(args: &Args, error: JoinError) -> Error {
         JoinError::Config(NetConfigError::Group { group, why }) => Error::option("--group", group, why),
         JoinError::Config(NetConfigError::Peer { peer, why }) => Error::option("--peer", peer, why),
         JoinError::Config(NetConfigError::Bind { addr, why }) => Error::option("--bind", addr, why),
+        #[cfg(unix)]
+        JoinError::Admin(error) => {
+            let path = args.admin.clone().flatten().unwrap_or_else(headcount_net::admin::default_dir);
+            Error::option("--admin", path.display(), error.to_string())
+        }
         JoinError::EpochFile { path, why } => Error::option("--state", path.display(), why),
         JoinError::Stopped(StopReason::EpochNotKept { path, why }) => {
             Error::option("--state", path.display(), format!("the epoch could not be written: {why}"))

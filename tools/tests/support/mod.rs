@@ -2,6 +2,9 @@
 
 #![allow(dead_code)] // Each test program uses its part.
 
+#[cfg(unix)]
+pub(crate) mod admin;
+
 use headcount_tools::Limit;
 use headcount_tools::line::{Client, ClientError, Listed, Reply};
 use headcount_tools::process::{NodeCommand, NodeProcess};

@@ -1,0 +1,114 @@
+//! Which process is meant.
+
+use super::link::{HOW_TO_ENABLE, Link, Lost};
+use crate::error::Error;
+use headcount_net::admin;
+use std::path::{Path, PathBuf};
+
+/// Which process to ask, and how to say what it answers
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// The process to ask, by its node's name or its number; needed where several have an admin socket
+    #[arg(long, short, value_name = "NAME|PID", conflicts_with = "socket")]
+    pub(super) process: Option<String>,
+
+    /// The admin socket to ask, by its path: for a process that was given one, or another machine's (ssh -L)
+    #[arg(long, value_name = "PATH")]
+    pub(super) socket: Option<PathBuf>,
+
+    /// Where to look for the sockets of processes that were given no path; by default /dev/shm
+    #[arg(long, value_name = "DIR")]
+    pub(super) dir: Option<PathBuf>,
+
+    /// Write JSON, an object a line
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// For the help of every command.
+pub(super) const AFTER_HELP: &str = "\
+A process is looked into through its admin socket, which only its own user and root may use and which is off by default:
+  headcount node --name web-1 --cluster chat --admin
+Of another machine, forward its socket and name that:
+  ssh -N -L /tmp/web-1.admin:/dev/shm/headcount.4711.0.admin web-1.example.net &
+  headcount topics --socket /tmp/web-1.admin
+Names that are not plain text are shown in quotes with escapes (\"a\\xff\"), and can be given like that.";
+
+/// Sockets in the directory, by path.
+pub(super) fn sockets(dir: Option<&Path>) -> Result<(PathBuf, Vec<PathBuf>), Error> {
+    let dir = dir.map_or_else(admin::default_dir, Path::to_owned);
+    let listed = std::fs::read_dir(&dir)
+        .map_err(|error| Error::Inspect(format!("{}: {error}", dir.display())))?
+        .filter_map(|found| Some(found.ok()?.path()));
+    let mut paths: Vec<PathBuf> = listed.filter(|path| admin::pid_of(path).is_some()).collect();
+    paths.sort();
+    Ok((dir, paths))
+}
+
+/// A link to the process that the options mean.
+pub(super) fn link(options: &Options) -> Result<Link, Error> {
+    if let Some(path) = &options.socket {
+        return Link::open(path).map_err(|lost| lost.at(path));
+    }
+    let (dir, paths) = sockets(options.dir.as_deref())?;
+    match &options.process {
+        Some(wanted) => one_of(wanted, &dir, &paths),
+        None => the_only_one(&dir, &paths),
+    }
+}
+
+/// The process of that name or number.
+pub(super) fn one_of(wanted: &str, dir: &Path, paths: &[PathBuf]) -> Result<Link, Error> {
+    if let Ok(pid) = wanted.parse::<u32>() {
+        let of_it = paths.iter().find(|path| admin::pid_of(path) == Some(pid));
+        if let Some(path) = of_it {
+            return Link::open(path).map_err(|lost| lost.at(path));
+        }
+    }
+    let (mut links, lost) = open_all(paths);
+    links.retain(|link| link.hello.node == wanted);
+    match links.len() {
+        1 => Ok(links.remove(0)),
+        0 => {
+            let in_dir = dir.display();
+            let others = match lost.len() {
+                0 => String::new(),
+                1 => "; one of them cannot be asked for its name".to_owned(),
+                count => format!("; {count} of them cannot be asked for their names"),
+            };
+            Err(Error::Inspect(format!(
+                "--process {wanted}: none of the {} admin sockets in {in_dir} is of it{others}; {HOW_TO_ENABLE}",
+                paths.len()
+            )))
+        }
+        _ => Err(several(&links)),
+    }
+}
+
+fn the_only_one(dir: &Path, paths: &[PathBuf]) -> Result<Link, Error> {
+    let (mut links, lost) = open_all(paths);
+    match (links.len(), lost.first()) {
+        (1, _) => Ok(links.remove(0)),
+        (0, None) => Err(Error::Inspect(format!("no admin socket in {}: {HOW_TO_ENABLE}", dir.display()))),
+        (0, Some((path, lost))) => Err(lost.at(path)),
+        _ => Err(several(&links)),
+    }
+}
+
+/// Who can be asked, and why the others cannot.
+pub(super) fn open_all(paths: &[PathBuf]) -> (Vec<Link>, Vec<(PathBuf, Lost)>) {
+    let (mut links, mut lost) = (Vec::new(), Vec::new());
+    for path in paths {
+        match Link::open(path) {
+            Ok(link) => links.push(link),
+            Err(why) => lost.push((path.clone(), why)),
+        }
+    }
+    (links, lost)
+}
+
+fn several(links: &[Link]) -> Error {
+    let named: Vec<String> =
+        links.iter().map(|link| format!("{} ({})", link.hello.pid, link.name())).collect();
+    Error::Inspect(format!("several processes can be asked; choose one with --process: {}", named.join(", ")))
+}
