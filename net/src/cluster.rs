@@ -327,6 +327,15 @@ impl Cluster {
             driver.show_on(board);
         }
         note!(small_buffer.inspect(|&notice| driver.teller().tell_notice(notice)));
+        #[cfg(all(unix, feature = "admin"))]
+        let admin = match admin {
+            Some(opened) => {
+                let (shared, cluster) = (Arc::clone(&shared), config.cluster.clone());
+                let member = crate::admin::Membership { shared, cluster, obeys: config.obey_evictions };
+                Some(opened.serve(tracker, Some(member))?)
+            }
+            None => None,
+        };
         replica.on_change(move || {
             // A wake-up that fails leaves the change to the next heartbeat.
             let _ = waker.wake();
@@ -346,15 +355,6 @@ impl Cluster {
             .map_err(io("starting the network thread"))?;
         release.started();
         let thread = Mutex::new(Some(thread));
-        #[cfg(all(unix, feature = "admin"))]
-        let admin = match admin {
-            Some(opened) => {
-                let (shared, cluster) = (Arc::clone(&shared), config.cluster.clone());
-                let member = crate::admin::Membership { shared, cluster, obeys: config.obey_evictions };
-                Some(opened.serve(tracker, Some(member))?)
-            }
-            None => None,
-        };
         let inner = Inner {
             shared,
             name: config.node,

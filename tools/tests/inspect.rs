@@ -98,6 +98,12 @@ fn one_of_several_processes_is_chosen_by_name_or_number() {
             assert_eq!((status, error), (0, format!("no topics in {name}\n")));
         }
     }
+    // One that stands still keeps nobody from asking another.
+    signal(nodes[1].id(), "-STOP");
+    let asked = Instant::now();
+    let (status, ..) = folder.run(&["topics", "--process", "web-1"]);
+    assert!(status == 0 && asked.elapsed() < Duration::from_millis(1_500), "after {:?}", asked.elapsed());
+    signal(nodes[1].id(), "-CONT");
     let message = folder.refused(&["topics", "--process", "web-9"]);
     assert!(message.starts_with("error: --process web-9: none of the 2 admin sockets in "), "{message}");
     assert!(message.ends_with("--admin`, or sets `admin_socket_in` in its configuration"), "{message}");
@@ -236,6 +242,15 @@ fn a_watch_shows_each_change_until_it_is_interrupted() {
     assert_eq!(json.line(), r#"{"row":"event","event":"first","topic":"room:1"}"#);
     let row: serde_json::Value = serde_json::from_str(&json.line()).unwrap();
     assert_eq!((row["event"].as_str(), row["entry"]["entry"].as_str()), (Some("join"), Some(&joined[..])));
+    // The last that is heard of a node has its name.
+    let other = site.node("web-2");
+    let mut bob = Person::of(&other);
+    all_know(&mut [&mut alice, &mut bob], 2);
+    let joined = bob.ok("JOIN room:1 bob");
+    assert_eq!(watch.line(), "first   room:1");
+    assert_eq!(watch.line(), format!(r#"join    bob of web-2 ""  ({joined})"#));
+    assert_eq!(other.leave(&patience()).unwrap().code(), Some(0));
+    assert_eq!(watch.line(), format!(r#"leave   bob of web-2 ""  ({joined})"#));
     for watch in [watch, json] {
         watch.child.interrupt();
         assert_eq!(watch.child.ended().code(), Some(0));

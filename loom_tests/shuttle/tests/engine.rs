@@ -24,6 +24,7 @@ mod engine {
     mod explore;
     mod stage;
 
+    mod evictions;
     mod growth;
     mod hidden;
     mod keys;

@@ -21,6 +21,8 @@ use std::{fmt, io};
 /// Entries read, and changes told, before a client is written to.
 const PAGE: usize = 256;
 const TOPICS_MAX: usize = 10_000;
+/// Nodes remembered by a watch.
+const NODES_MAX: usize = 4_096;
 const EVICT_MAX: Duration = Duration::from_secs(10);
 /// Whoever watches is told this often that the process is there.
 const ALIVE_EVERY: Duration = Duration::from_millis(500);
@@ -54,6 +56,14 @@ impl Nodes {
             Some((node, _)) if !node.name.is_empty() => node.name.clone(),
             _ => id.to_string(),
         }
+    }
+
+    /// Takes what is known by now, and keeps who was known before: what leaves last is of nodes that have left.
+    fn look_again(&mut self, now: Self) {
+        if self.0.len() > NODES_MAX {
+            self.0.clear();
+        }
+        self.0.extend(now.0);
     }
 
     fn row(&self, entry: &Entry) -> EntryRow {
@@ -218,13 +228,14 @@ impl Answers {
     fn watch(&self, topic: &[u8], out: &mut Lines<'_>) -> io::Result<()> {
         let mut events = self.tracker.subscribe(Filter::topic(topic).without_snapshot());
         out.be_patient()?;
+        let mut nodes = self.nodes();
         // Whoever reads this knows that nothing after it is missed.
         out.say(&Row::Alive)?;
         loop {
             out.flush()?;
             match events.recv_timeout(ALIVE_EVERY) {
                 Ok(first) => {
-                    let nodes = self.nodes();
+                    nodes.look_again(self.nodes());
                     let more = std::iter::from_fn(|| events.try_recv().ok());
                     for event in std::iter::once(first).chain(more).take(PAGE) {
                         if let Some(row) = change(event, &nodes) {

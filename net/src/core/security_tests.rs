@@ -23,6 +23,8 @@ struct Few {
     streams: Vec<(usize, StreamId, Vec<u8>)>,
     /// From whom to whom nothing passes.
     cut: Option<(usize, usize)>,
+    /// What has come of evictions, by the number of each.
+    evicted: Vec<(u64, EvictOutcome)>,
 }
 
 fn keys(byte: char) -> Keys {
@@ -44,7 +46,7 @@ impl Few {
     fn new(names: &[&str], keys: Option<&Keys>, budget: Budget) -> Self {
         let all = names.iter().enumerate();
         let nodes = all.map(|(at, name)| node(at, name, keys.cloned(), budget, Time::ZERO)).collect();
-        Self { nodes, now: Time::ZERO, streams: Vec::new(), cut: None }
+        Self { nodes, now: Time::ZERO, streams: Vec::new(), cut: None, evicted: Vec::new() }
     }
 
     /// A cluster in agreement.
@@ -76,6 +78,7 @@ impl Few {
     /// Delivers what a node has said. Streams are only written down.
     fn pass_on(&mut self, at: usize) {
         let out = std::mem::take(&mut self.nodes[at].out);
+        self.evicted.extend(out.evictions);
         for (id, action) in out.streams {
             if let StreamAction::Connect { first: bytes, .. }
             | StreamAction::Send(bytes)
@@ -541,4 +544,38 @@ fn what_its_owner_has_not_attested_is_not_relayed() {
     few.run(MS(450));
     assert!(kinds(&few, StreamId(3)).len() >= 3);
     assert_eq!(few.stats(1).relayed_lanes_sent, 1);
+}
+
+#[test]
+fn a_question_that_is_said_again_gets_the_same_answer_and_only_the_owners() {
+    let mut few = Few::live(&["a", "b", "c"], Budget::default());
+    few.nodes[0].core.settings.obey_evictions = true;
+    let of = few.nodes[0].session.track("room", "alice", "").unwrap();
+    few.run(MS(50));
+    let ask = |few: &mut Few, id| {
+        let until = few.now + MS(1_000);
+        few.give(1, Input::Evict { id, of, until });
+    };
+    // The owner's answers are lost for a while, so that it is asked more than once.
+    few.cut = Some((0, 1));
+    ask(&mut few, 7);
+    few.run(MS(100));
+    assert!(few.nodes[0].tracker.is_empty() && few.evicted.is_empty());
+    // What somebody else says for it is nothing.
+    let (asker, to) = (few.nodes[1].core.session, few.nodes[1].addr);
+    let answer = wire::Evicted { target_session: asker, question: 7, answer: wire::Answer::NotAllowed };
+    few.say(2, Target::Node(to), |body| answer.put(body));
+    assert!(few.evicted.is_empty());
+    few.cut = None;
+    few.run(MS(400));
+    assert_eq!(few.evicted, [(7, EvictOutcome::Answered(wire::Answer::Removed))]);
+    assert_eq!(few.stats(0).evictions_obeyed, 1);
+    ask(&mut few, 8);
+    few.run(MS(50));
+    assert_eq!(few.evicted[1], (8, EvictOutcome::Answered(wire::Answer::Gone)));
+    few.cut = Some((1, 0));
+    ask(&mut few, 9);
+    few.run(MS(1_100));
+    assert_eq!(few.evicted[2], (9, EvictOutcome::NoAnswer));
+    assert!(few.nodes[1].core.evictions.due_at() == Time::MAX, "nothing is left over");
 }

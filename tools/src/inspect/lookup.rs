@@ -4,6 +4,12 @@ use super::link::{HOW_TO_ENABLE, Link, Lost};
 use crate::error::Error;
 use headcount_net::admin;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+use std::time::Duration;
+
+/// How long a second process of the name that is wanted may take longer than the first.
+const GRACE: Duration = Duration::from_millis(200);
 
 /// Which process to ask, and how to say what it answers
 #[derive(Debug, clap::Args)]
@@ -65,13 +71,24 @@ pub(super) fn one_of(wanted: &str, dir: &Path, paths: &[PathBuf]) -> Result<Link
             return Link::open(path).map_err(|lost| lost.at(path));
         }
     }
-    let (mut links, lost) = open_all(paths);
-    links.retain(|link| link.hello.node == wanted);
+    let (mut links, mut lost) = (Vec::new(), 0);
+    let opened = open_each(paths);
+    // Another one of that name would answer as soon; one that does not answer at all is not waited for.
+    while let Ok((_, opened)) = match links.is_empty() {
+        true => opened.recv().map_err(drop),
+        false => opened.recv_timeout(GRACE).map_err(drop),
+    } {
+        match opened {
+            Ok(link) if link.hello.node == wanted => links.push(link),
+            Ok(_) => {}
+            Err(_) => lost += 1,
+        }
+    }
     match links.len() {
         1 => Ok(links.remove(0)),
         0 => {
             let in_dir = dir.display();
-            let others = match lost.len() {
+            let others = match lost {
                 0 => String::new(),
                 1 => "; one of them cannot be asked for its name".to_owned(),
                 count => format!("; {count} of them cannot be asked for their names"),
@@ -95,15 +112,28 @@ fn the_only_one(dir: &Path, paths: &[PathBuf]) -> Result<Link, Error> {
     }
 }
 
-/// Who can be asked, and why the others cannot.
+/// Asks all at once who they are: a process that stands still takes its time.
+fn open_each(paths: &[PathBuf]) -> Receiver<(PathBuf, Result<Link, Lost>)> {
+    let (sender, opened) = mpsc::channel();
+    for path in paths {
+        let (sender, path) = (sender.clone(), path.clone());
+        // Who has chosen by then does not listen any more.
+        thread::spawn(move || sender.send((path.clone(), Link::open(&path))));
+    }
+    opened
+}
+
+/// Who can be asked, and why the others cannot; by path.
 pub(super) fn open_all(paths: &[PathBuf]) -> (Vec<Link>, Vec<(PathBuf, Lost)>) {
     let (mut links, mut lost) = (Vec::new(), Vec::new());
-    for path in paths {
-        match Link::open(path) {
+    for (path, opened) in open_each(paths) {
+        match opened {
             Ok(link) => links.push(link),
-            Err(why) => lost.push((path.clone(), why)),
+            Err(why) => lost.push((path, why)),
         }
     }
+    links.sort_by(|a, b| a.path().cmp(b.path()));
+    lost.sort_by(|a, b| a.0.cmp(&b.0));
     (links, lost)
 }
 
