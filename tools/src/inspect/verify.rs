@@ -32,7 +32,8 @@ const ROW_WITHIN: Duration = Duration::from_secs(2);
 #[derive(Debug, clap::Args)]
 #[command(after_help = lookup::AFTER_HELP)]
 pub(crate) struct Args {
-    /// A process to compare, by its node's name or its number; may be given again. By default all of this machine
+    /// A process to compare, by its node's name or its number; may be given again. By default all on this machine that
+    /// this user may ask
     #[arg(long, short, value_name = "NAME|PID")]
     process: Vec<String>,
 
@@ -126,9 +127,15 @@ fn links(args: &Args) -> Result<(Vec<Link>, Vec<Error>), Error> {
         if args.process.is_empty() {
             let (found, failed) = lookup::open_all(&paths);
             found.into_iter().for_each(|link| take(Ok(link)));
-            // What a dead process has left behind is nobody to ask.
-            let living = failed.into_iter().filter(|(_, lost)| !matches!(lost, Lost::Gone | Lost::Missing));
-            living.for_each(|(path, lost)| take(Err(lost.at(&path))));
+            for (path, lost) in failed {
+                match lost {
+                    // What a dead process has left behind is nobody to ask.
+                    Lost::Gone | Lost::Missing => {}
+                    // Another user's are not among those that this one means by all.
+                    Lost::Denied => ui::note(&format!("passed over: {}", lost.at(&path))),
+                    lost => take(Err(lost.at(&path))),
+                }
+            }
         }
     }
     let clusters: BTreeSet<&str> =
