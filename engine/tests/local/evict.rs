@@ -252,3 +252,35 @@ fn a_sessions_count_is_exact_when_evictions_have_come_between_everything() {
     assert_eq!(session.clear(), Ok(held));
     assert_eq!(session.len(), 0);
 }
+
+#[test]
+fn a_batch_that_is_refused_while_its_entries_are_evicted_leaves_the_count_right() {
+    let tracker = Config::default().shards(1).build().unwrap();
+    let session = tracker.session();
+    let stay: Vec<_> = (0..5).map(|key| ("hall", key.to_string(), "")).collect();
+    session.track_many(stay).unwrap();
+    // More than one lock's worth, and the last is there already.
+    let mut batch: Vec<_> = (0..300).map(|key| ("room", key.to_string(), "")).collect();
+    batch.push(("room", "0".into(), ""));
+    let (over, evicted) = (AtomicBool::new(false), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                let mut refs = Vec::new();
+                tracker.for_each("room", |entry| refs.push(entry.entry_ref()));
+                let left = refs.into_iter().filter(|&of| tracker.evict(of)).count();
+                evicted.fetch_add(left, Ordering::Relaxed);
+            }
+        });
+        let mut round = 0;
+        while round < 200 || evicted.load(Ordering::Relaxed) == 0 {
+            round += 1;
+            let refused = session.track_many(batch.iter().cloned());
+            // The first may have been evicted by the time that it comes again.
+            let left = if refused.is_ok() { session.untrack_topic("room").unwrap() } else { 0 };
+            assert!(left <= batch.len());
+            assert_eq!((session.len(), session.entries().len()), (5, 5), "round {round}");
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+}

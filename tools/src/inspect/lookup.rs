@@ -117,8 +117,11 @@ fn open_each(paths: &[PathBuf]) -> Receiver<(PathBuf, Result<Link, Lost>)> {
     let (sender, opened) = mpsc::channel();
     for path in paths {
         let (sender, path) = (sender.clone(), path.clone());
-        // Who has chosen by then does not listen any more.
-        thread::spawn(move || sender.send((path.clone(), Link::open(&path))));
+        thread::spawn(move || {
+            let opened = Link::open(&path);
+            // Who has chosen by then does not listen any more.
+            let _ = sender.send((path, opened));
+        });
     }
     opened
 }
