@@ -96,7 +96,7 @@ impl Connection {
     /// Does what there is to do, up to a bound.
     pub(crate) fn turn(&mut self, host: &mut Host, scratch: &mut [u8]) -> Turn {
         for _ in 0..STEPS {
-            if self.output.pending() >= SEND_AT && self.send().is_err() {
+            if self.output.pending() >= SEND_AT && self.send(host).is_err() {
                 return Turn::Over;
             }
             match self.step(host, scratch) {
@@ -104,7 +104,7 @@ impl Connection {
                 Step::Failed => return Turn::Over,
                 Step::Waits => {
                     let was_full = self.is_full();
-                    if self.send().is_err() {
+                    if self.send(host).is_err() {
                         return Turn::Over;
                     }
                     if self.output.pending() == 0 && self.dialogue.is_over() {
@@ -114,7 +114,7 @@ impl Connection {
                 }
             }
         }
-        if self.send().is_err() { Turn::Over } else { Turn::More }
+        if self.send(host).is_err() { Turn::Over } else { Turn::More }
     }
 
     fn step(&mut self, host: &mut Host, scratch: &mut [u8]) -> Step {
@@ -146,7 +146,7 @@ impl Connection {
             return Step::Worked;
         }
         if may_read {
-            return self.read(scratch);
+            return self.read(host, scratch);
         }
         if self.ended {
             // Everything that the client sent was executed and answered.
@@ -156,11 +156,14 @@ impl Connection {
         Step::Waits
     }
 
-    fn read(&mut self, scratch: &mut [u8]) -> Step {
+    fn read(&mut self, host: &Host, scratch: &mut [u8]) -> Step {
         match self.socket.read(scratch) {
             // What is left without a line's end is no request.
             Ok(0) => self.ended = true,
-            Ok(len) => self.input.extend(&scratch[..len]),
+            Ok(len) => {
+                self.input.extend(&scratch[..len]);
+                host.clients.received_bytes.add(len as u64);
+            }
             Err(error) if error.kind() == ErrorKind::WouldBlock => self.readable = false,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(_) => return Step::Failed,
@@ -172,10 +175,14 @@ impl Connection {
         self.output.pending() >= ENOUGH
     }
 
-    fn send(&mut self) -> std::io::Result<()> {
-        if self.writable && self.output.pending() > 0 {
-            self.writable = self.output.flush(&mut self.socket)?;
+    fn send(&mut self, host: &Host) -> std::io::Result<()> {
+        if !self.writable || self.output.pending() == 0 {
+            return Ok(());
         }
+        let before = self.output.sent_total();
+        let flushed = self.output.flush(&mut self.socket);
+        host.clients.sent_bytes.add(self.output.sent_total() - before);
+        self.writable = flushed?;
         Ok(())
     }
 }

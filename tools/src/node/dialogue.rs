@@ -61,7 +61,7 @@ impl Dialogue {
 
     /// Executes one line.
     pub(crate) fn execute(&mut self, line: &[u8], host: &mut Host, out: &mut Vec<u8>) {
-        host.counters.requests_total += 1;
+        host.clients.requests.add(1);
         let outcome = match Command::parse(line) {
             Ok(Some(command)) => self.command(command, host, out),
             Ok(None) => Ok(()),
@@ -128,7 +128,7 @@ impl Dialogue {
 
 /// Writes an `ERR` line.
 pub(crate) fn refuse(refusal: &Refusal, host: &mut Host, out: &mut Vec<u8>) {
-    host.counters.refused_total += 1;
+    host.clients.refused.add(1);
     push_fmt(out, format_args!("ERR {} {}\n", refusal.code, refusal.text));
 }
 

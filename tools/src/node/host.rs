@@ -1,6 +1,7 @@
 //! What all connections of a node share.
 
 use super::bell::{Bell, WatchNumbers};
+use super::clients::Clients;
 use headcount::{NodeId, Tracker};
 use headcount_net::Cluster;
 use std::borrow::Cow;
@@ -17,33 +18,15 @@ pub(crate) struct Host {
     pub(crate) name: String,
     pub(crate) bell: Bell,
     pub(crate) watch_numbers: WatchNumbers,
-    pub(crate) counters: Counters,
+    pub(crate) clients: Clients,
     names: HashMap<NodeId, String>,
-}
-
-/// What STATS tells about the clients.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) connections: u64,
-    pub(crate) accepted_total: u64,
-    pub(crate) turned_away_total: u64,
-    pub(crate) accept_errors_total: u64,
-    pub(crate) requests_total: u64,
-    pub(crate) refused_total: u64,
 }
 
 impl Host {
     pub(crate) fn new(tracker: Tracker, cluster: Cluster, name: String, bell: Bell) -> Self {
+        let clients = Clients::new(tracker.counters());
         let names = HashMap::from([(cluster.node_id(), name.clone())]);
-        Self {
-            tracker,
-            cluster,
-            name,
-            bell,
-            watch_numbers: WatchNumbers::default(),
-            counters: Counters::default(),
-            names,
-        }
+        Self { tracker, cluster, name, bell, watch_numbers: WatchNumbers::default(), clients, names }
     }
 
     /// The name of a node; its id while nobody has said its name. The id is made from the name, so it stays.

@@ -3,8 +3,10 @@
 
 mod bell;
 mod buffer;
+mod clients;
 mod command;
 mod connection;
+mod counters;
 mod dialogue;
 mod host;
 mod membership;
@@ -43,7 +45,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
 
 /// As [`run`], with something that the options do not tell.
 pub(crate) fn run_with(args: &Args, change: impl FnOnce(Config) -> Config) -> Result<ExitCode, Error> {
-    let tracker = options::tracker(args)?;
+    let counters = counters::keep(args)?;
+    let tracker = options::tracker(args, counters)?;
     let poll = Poll::new().map_err(Error::system("cannot make a poll"))?;
     let waker = Waker::new(poll.registry(), server::WAKER).map_err(Error::system("cannot make a waker"))?;
     let waker = Arc::new(waker);
@@ -54,6 +57,7 @@ pub(crate) fn run_with(args: &Args, change: impl FnOnce(Config) -> Config) -> Re
     let cluster = options::join(args, &tracker, change)?;
 
     let (bell, bells) = Bell::new(waker);
+    counters::tell(args, clients, tracker.counters());
     let ready = ready(args, clients, &cluster);
     let host = Host::new(tracker, cluster, args.name.clone(), bell);
     let server = Server::new(Parts {

@@ -1,7 +1,9 @@
 //! The options of `headcount node`, and what they configure.
 
+use super::counters::Place;
 use crate::error::Error;
 use crate::number::within;
+use headcount::counters::Counters;
 use headcount::{Config, ConfigError, Tracker};
 use headcount_net::{Cluster, ConfigError as NetConfigError, Interface, JoinError, Keys, StopReason};
 use headcount_tools::process::KEY_VARIABLE;
@@ -70,6 +72,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 65_536, value_parser = within::<1, 1_000_000>)]
     pub(crate) max_connections: usize,
 
+    /// Where the counters file is kept that `headcount stat` and `headcount top` read, or off; by default in the file system in
+    /// memory
+    #[arg(long, value_name = "DIR|off", value_parser = Place::parse)]
+    pub(crate) counters: Option<Place>,
+
     /// Say as a JSON object that the node is ready
     #[arg(long)]
     pub(crate) json: bool,
@@ -92,11 +99,12 @@ Try it:
 On a network the nodes need a key that all of them have, in a file or in the variable HEADCOUNT_KEY:
   (umask 077; echo 1:$(openssl rand -hex 32) > chat.key)
   headcount node --name web-1 --cluster chat --interface 192.0.2.1 --key-file chat.key
+headcount stat and headcount top tell what a node does.
 HELP in nc lists all commands. Ctrl-C here makes the node leave.";
 
 /// Builds the tracker.
-pub(crate) fn tracker(args: &Args) -> Result<Tracker, Error> {
-    let mut config = Config::default();
+pub(crate) fn tracker(args: &Args, counters: Counters) -> Result<Tracker, Error> {
+    let mut config = Config::default().counters(counters);
     if let Some(shards) = args.shards {
         config = config.shards(shards);
     }

@@ -1,6 +1,6 @@
 //! NODES and STATS: what the node knows about the cluster and about itself.
 
-use super::host::{Counters, Host};
+use super::host::Host;
 use super::producer::{end, push_fmt};
 use headcount::{NodeState, Stats};
 use headcount_tools::line::push_token;
@@ -45,7 +45,7 @@ pub(crate) fn stats(host: &Host, out: &mut Vec<u8>) {
         push_fmt(out, format_args!("STAT {area}.{name} {value}\n"));
         count += 1;
     };
-    for (name, value) in clients(&host.counters) {
+    for (name, value) in host.clients.all() {
         line("clients", name, value);
     }
     for (name, value) in tracker(&host.tracker.stats()) {
@@ -66,17 +66,6 @@ pub(crate) fn stats(host: &Host, out: &mut Vec<u8>) {
         line("network", name, value);
     }
     end(out, count);
-}
-
-fn clients(counters: &Counters) -> [(&'static str, u64); 6] {
-    [
-        ("connections", counters.connections),
-        ("accepted_total", counters.accepted_total),
-        ("turned_away_total", counters.turned_away_total),
-        ("accept_errors_total", counters.accept_errors_total),
-        ("requests_total", counters.requests_total),
-        ("refused_total", counters.refused_total),
-    ]
 }
 
 fn tracker(stats: &Stats) -> [(&'static str, u64); 15] {

@@ -249,7 +249,8 @@ impl Server {
                     if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 Err(error) => {
                     // Out of descriptors or memory. The listener will not report these clients again, so the clock does.
-                    self.host.counters.accept_errors_total += 1;
+                    self.host.clients.accept_errors.add(1);
+                    self.host.tracker.counters().count_error(&format!("cannot accept clients: {error}"), 1);
                     self.accept_at = Some(now + ACCEPT_REST);
                     if self.complained_at.is_none_or(|at| now - at >= COMPLAIN_EVERY) {
                         self.complained_at = Some(now);
@@ -264,7 +265,7 @@ impl Server {
 
     fn welcome(&mut self, mut socket: mio::net::TcpStream) {
         if self.slots.len() - self.free.len() >= self.connections_max {
-            self.host.counters.turned_away_total += 1;
+            self.host.clients.turned_away.add(1);
             let max = self.connections_max;
             let text = format!("ERR too-many-connections this node serves {max} at most; try another node\n");
             // As much as the new socket takes; it is closed either way.
@@ -295,8 +296,8 @@ impl Server {
             return;
         }
         place.connection = Some(connection);
-        self.host.counters.connections += 1;
-        self.host.counters.accepted_total += 1;
+        self.host.clients.connections.add(1);
+        self.host.clients.accepted.add(1);
         self.enqueue(slot, false);
     }
 
@@ -306,7 +307,8 @@ impl Server {
         if let Some(mut connection) = place.connection.take() {
             let _ = self.poll.registry().deregister(connection.socket());
             self.free.push(slot);
-            self.host.counters.connections -= 1;
+            let connections = &self.host.clients.connections;
+            connections.set(connections.get().saturating_sub(1));
             // Whoever waits for a descriptor may have this one.
             if self.accept_at.is_some() {
                 self.accept_at = Some(Instant::now());
