@@ -33,6 +33,9 @@ pub(crate) enum Error {
     #[cfg(unix)]
     #[error("{0}")]
     Inspect(String),
+    /// What was asked about does not run, or cannot be seen.
+    #[error("{problem}")]
+    Unseen { problem: String, status: u8 },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -54,6 +57,7 @@ impl Error {
             Self::Listen { .. } | Self::Cluster(_) | Self::Lab(_) | Self::System { .. } => FAILED,
             #[cfg(unix)]
             Self::Inspect(_) => FAILED,
+            Self::Unseen { status, .. } => *status,
             Self::Interrupted => INTERRUPTED,
         })
     }

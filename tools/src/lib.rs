@@ -19,6 +19,7 @@ mod inspect;
 mod node;
 mod number;
 mod process_cost;
+mod stat;
 mod ui;
 mod visible;
 

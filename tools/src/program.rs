@@ -3,9 +3,9 @@
 #[cfg(target_os = "linux")]
 use crate::chaos;
 use crate::error::Error;
-#[cfg(unix)]
-use crate::inspect;
 use crate::{demo, node, ui};
+#[cfg(unix)]
+use crate::{inspect, stat};
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::process::ExitCode;
@@ -17,6 +17,8 @@ enum Headcount {
     Node(node::Args),
     Demo(demo::Args),
     #[cfg(unix)]
+    Stat(stat::Args),
+    #[cfg(unix)]
     #[command(flatten)]
     Inspect(inspect::Command),
 }
@@ -27,6 +29,8 @@ pub fn headcount() -> ExitCode {
     run(|cli| match cli {
         Headcount::Node(args) => node::run(&args),
         Headcount::Demo(args) => demo::run(&args),
+        #[cfg(unix)]
+        Headcount::Stat(args) => stat::run(&args),
         #[cfg(unix)]
         Headcount::Inspect(command) => inspect::run(&command),
     })

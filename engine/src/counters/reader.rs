@@ -285,6 +285,12 @@ impl TableReader {
         &self.fields
     }
 
+    /// How many rows it has room for.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
     /// The rows that mean something at present.
     pub fn live_rows(&self) -> impl Iterator<Item = usize> {
         (0..self.rows).filter(|&row| self.is_live(row))

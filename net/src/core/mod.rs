@@ -41,7 +41,8 @@ mod window;
 pub(crate) use gate::{Budget, Security};
 pub use io::Notice;
 pub(crate) use io::{
-    BarrierOutcome, EvictOutcome, Input, Measure, Mode, Output, Phase, StreamAction, StreamId, StreamInput, Target, Time,
+    BarrierOutcome, EvictOutcome, Input, Measure, Mode, Output, Phase, StreamAction, StreamId, StreamInput,
+    Target, Time,
 };
 pub(crate) use keyring::KeyStep;
 pub(crate) use limits::{Limits, SEND_BYTES_PER_S};

@@ -180,9 +180,9 @@ pub(crate) use delta_size::op_len_max;
 pub(crate) use delta_writer::DeltaWriter;
 pub(crate) use dots::DotsWriter;
 pub(crate) use drops::Drops;
+pub(crate) use evict::{Answer, Evict, Evicted};
 #[cfg(any(test, feature = "sim"))]
 pub(crate) use frame::{CRITICAL, is_known, put_frame, whole_frames};
-pub(crate) use evict::{Answer, Evict, Evicted};
 pub(crate) use frame::{Frame, frames};
 pub(crate) use heard::{Heard, Report};
 pub(crate) use message_buffer::MessageBuffer;

@@ -1,4 +1,12 @@
-//! Looking into running processes through their admin sockets: `topics`, `list`, `get`, `watch`, `ghosts`, `evict`, `verify`.
+//! Looking at processes of this machine from outside: by the counters files that they keep, and into them through their admin sockets
+//! (`topics`, `list`, `get`, `watch`, `ghosts`, `evict`, `verify`).
+
+pub(crate) mod choose;
+pub(crate) mod diary;
+pub(crate) mod grid;
+pub(crate) mod snapshot;
+pub(crate) mod span;
+pub(crate) mod words;
 
 mod entries;
 mod evict;
@@ -94,6 +102,26 @@ fn print(text: &str) -> Result<(), Error> {
 fn print_json(row: &Row) -> Result<(), Error> {
     print(&(serde_json::to_string(row).unwrap_or_default() + "\n"))
 }
+
+/// Exit statuses that tell scripts what there is to see.
+pub(crate) mod status {
+    /// Nothing runs, or not what was asked for.
+    pub(crate) const NOTHING: u8 = 3;
+    /// It was killed, or crashed.
+    pub(crate) const DEAD: u8 = 4;
+    /// It is there and says nothing: stopped, or its machine is far too busy.
+    pub(crate) const SILENT: u8 = 5;
+    /// Its file is of another version, damaged, or none of headcount's.
+    pub(crate) const STRANGE: u8 = 6;
+    /// Its file is another user's.
+    pub(crate) const UNREADABLE: u8 = 7;
+}
+
+/// The statuses, for the help of commands that end with them.
+pub(crate) const STATUS_HELP: &str = "\
+Exit status: 0 it runs; 1 it could not be done; 2 the command line is wrong; 3 nothing runs, or not that process; 4 it was killed or
+crashed; 5 it is silent (stopped, or its machine is far too busy); 6 its file is of another version, damaged, or none of headcount's;
+7 its file is another user's. Without --process: 0 if anything runs.";
 
 #[cfg(test)]
 mod tests {

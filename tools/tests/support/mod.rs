@@ -119,6 +119,37 @@ impl Site {
     }
 }
 
+/// A directory for the counters files of a test's nodes, gone with the test. Other users may look into it, as into the usual one.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    pub(crate) path: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("headcount-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a directory");
+        Self { path }
+    }
+
+    pub(crate) fn name(&self) -> &str {
+        self.path.to_str().expect("text")
+    }
+
+    /// A node that keeps its counters here.
+    pub(crate) fn node(&self, site: &Site, name: &str) -> NodeProcess {
+        let mut command = site.command(name);
+        command.options = vec!["--counters".into(), self.name().into()];
+        command.start().expect("it starts").ready(&patience()).expect("it gets ready")
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
 /// A client of a node, as a person with `nc` would be one.
 pub(crate) struct Person(pub(crate) Client);
 
