@@ -19,7 +19,10 @@ mod inspect;
 mod node;
 mod number;
 mod process_cost;
+#[cfg(unix)]
 mod stat;
+#[cfg(unix)]
+mod top;
 mod ui;
 mod visible;
 

@@ -5,7 +5,7 @@ use crate::chaos;
 use crate::error::Error;
 use crate::{demo, node, ui};
 #[cfg(unix)]
-use crate::{inspect, stat};
+use crate::{inspect, stat, top};
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::process::ExitCode;
@@ -19,6 +19,8 @@ enum Headcount {
     #[cfg(unix)]
     Stat(stat::Args),
     #[cfg(unix)]
+    Top(top::Args),
+    #[cfg(unix)]
     #[command(flatten)]
     Inspect(inspect::Command),
 }
@@ -31,6 +33,8 @@ pub fn headcount() -> ExitCode {
         Headcount::Demo(args) => demo::run(&args),
         #[cfg(unix)]
         Headcount::Stat(args) => stat::run(&args),
+        #[cfg(unix)]
+        Headcount::Top(args) => top::run(&args),
         #[cfg(unix)]
         Headcount::Inspect(command) => inspect::run(&command),
     })

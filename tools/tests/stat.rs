@@ -1,5 +1,7 @@
 //! `headcount stat` against real nodes: every form of its output, and every way in which there is nothing good to show.
 
+#![cfg(unix)]
+
 mod support;
 
 use openmetrics_parser::openmetrics::parse_openmetrics;

@@ -143,7 +143,7 @@ fn the_demo_refuses_numbers_that_make_no_sense() {
 fn help_tells_everything_that_a_newcomer_needs() {
     let output = headcount(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
-    for word in ["node", "demo", "Usage: headcount <COMMAND>"] {
+    for word in ["node", "demo", "stat", "top", "Usage: headcount <COMMAND>"] {
         assert!(stdout(&output).contains(word), "{}", stdout(&output));
     }
     let node = stdout(&headcount(&["node", "--help"]));
@@ -158,6 +158,7 @@ fn help_tells_everything_that_a_newcomer_needs() {
         "--state",
         "HEADCOUNT_KEY",
         "--shards",
+        "--counters",
         "nc 127.0.0.1",
     ] {
         assert!(node.contains(word), "{word} is not in {node}");
