@@ -28,6 +28,7 @@ const ENGINE: Schema = Schema {
         Field::gauge("memory_used_bytes", "bytes", "Bytes of the arena in use."),
         Field::gauge("memory_held_bytes", "bytes", "Bytes of the arena that the system gave memory for."),
         Field::gauge("memory_reserved_bytes", "bytes", "Address space of the arena."),
+        Field::gauge("memory_max_bytes", "bytes", "Bytes of the arena that may be used."),
         Field::gauge("memory_huge_advised", "", "1 if the system agreed to huge pages for the arena."),
         Field::gauge("shard_entries_max", "entries", "Most entries of a shard."),
     ],
@@ -72,6 +73,7 @@ pub(crate) fn show(inner: &Arc<Inner>, counters: &Counters) {
     ];
     let gauges = Gauges(shown.into_iter().map(|(name, of)| (row.number(name), of)).collect());
     row.number("queue_max").set(inner.config.subscription_queue_max as u64);
+    row.number("memory_max_bytes").set(inner.config.memory_max as u64);
     row.number("shard_entries_max").set(inner.config.shard_entries_max as u64);
     let tracker = Arc::downgrade(inner);
     let mut is_shown = false;

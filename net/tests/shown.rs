@@ -90,9 +90,19 @@ fn traffic_peers_and_what_happens_to_them_are_shown() {
             .collect();
         pairs.contains(&ids) && pairs.contains(&[ids[1], ids[0]])
     });
+    eventually("a knows that b and c hear a", || {
+        let listeners = [cluster_b.node_id(), cluster_c.node_id()].map(|id| u64::from(id.0));
+        let me = u64::from(cluster_a.node_id().0);
+        listeners.iter().all(|&listener| {
+            let mut pairs = hearing
+                .live_rows()
+                .map(|row| ["listener", "speaker"].map(|name| hearing.number(row, name).unwrap()));
+            pairs.any(|pair| pair == [listener, me])
+        })
+    });
     cluster_c.leave();
     eventually("c is shown no more", || peers.live_rows().count() == 1);
-    assert_eq!(hearing.live_rows().count(), 0, "nobody is left but b and a itself");
+    assert_eq!(hearing.live_rows().count(), 1, "nobody is left but b, which hears a");
     let events = events(&reader);
     let position = |what: &str| events.iter().position(|event| event.starts_with(what)).expect(what);
     assert!(position("is a member, epoch 1") < position("met c, epoch 1, at 127.0.0.1:"));

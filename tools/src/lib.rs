@@ -12,6 +12,8 @@ mod chaos;
 #[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "used by the lab"))]
 mod churn;
 mod demo;
+#[cfg(unix)]
+mod doctor;
 mod error;
 mod failure;
 #[cfg(unix)]

@@ -5,7 +5,7 @@ use crate::chaos;
 use crate::error::Error;
 use crate::{demo, node, ui};
 #[cfg(unix)]
-use crate::{inspect, stat, top};
+use crate::{doctor, inspect, stat, top};
 use clap::Parser;
 use clap::error::ErrorKind;
 use std::process::ExitCode;
@@ -21,6 +21,8 @@ enum Headcount {
     #[cfg(unix)]
     Top(top::Args),
     #[cfg(unix)]
+    Doctor(doctor::Args),
+    #[cfg(unix)]
     #[command(flatten)]
     Inspect(inspect::Command),
 }
@@ -35,6 +37,8 @@ pub fn headcount() -> ExitCode {
         Headcount::Stat(args) => stat::run(&args),
         #[cfg(unix)]
         Headcount::Top(args) => top::run(&args),
+        #[cfg(unix)]
+        Headcount::Doctor(args) => doctor::run(&args),
         #[cfg(unix)]
         Headcount::Inspect(command) => inspect::run(&command),
     })

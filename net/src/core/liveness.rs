@@ -317,6 +317,10 @@ impl Core {
                 if let Some(member) = self.members.get_mut(&sender) {
                     member.liveness.acked = member.liveness.acked.max(report.covered);
                 }
+                if self.settings.watched && is_latest {
+                    let (speaker, silence) = (self.node, report.silence());
+                    self.measures.push(Measure::Heard { listener: sender, speaker, silence });
+                }
                 continue;
             }
             let about = self.sessions.get(&report.session).filter(|&&node| node != sender);
