@@ -272,6 +272,8 @@ fn a_batch_that_is_refused_while_its_entries_are_evicted_leaves_the_count_right(
                 evicted.fetch_add(left, Ordering::Relaxed);
             }
         });
+        // The other thread ends too if this one fails.
+        let _ends = Ends(&over);
         let mut round = 0;
         while round < 200 || evicted.load(Ordering::Relaxed) == 0 {
             round += 1;
@@ -281,6 +283,14 @@ fn a_batch_that_is_refused_while_its_entries_are_evicted_leaves_the_count_right(
             assert!(left <= batch.len());
             assert_eq!((session.len(), session.entries().len()), (5, 5), "round {round}");
         }
-        over.store(true, Ordering::Relaxed);
     });
+}
+
+/// Sets a flag when it goes, however that comes.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
