@@ -191,9 +191,9 @@ mod tests {
             matrix.draw(),
             [
                 "   hears:  1 2 3",
-                " 1 web-1  \\ · ·",
-                " 2 web-2  · \\ ·",
-                " 3 web-3  · · \\",
+                " 1 web-1   \\ · ·",
+                " 2 web-2   · \\ ·",
+                " 3 web-3   · · \\",
                 "silence: · up to 250 ms  ░ 500 ms  ▒ 2.0 s  █ longer  ? not said",
             ]
         );
@@ -204,7 +204,7 @@ mod tests {
         let mut patient = made::healthy();
         say(&mut patient, 3, 2, 900, 50);
         assert_eq!(matrix(&patient).faults(), [Fault::OneWay(1, 2)], "web-2 hears web-3");
-        assert_eq!(matrix(&patient).draw()[3], " 3 web-3  · ▒ \\");
+        assert_eq!(matrix(&patient).draw()[3], " 3 web-3   · ▒ \\");
         say(&mut patient, 2, 3, u64::MAX, 50);
         assert_eq!(matrix(&patient).faults(), [Fault::Cut(1, 2)]);
         // This node is in it as well, and under strain it is more patient.
@@ -224,7 +224,7 @@ mod tests {
         patient.now.peers[0].heard_at -= 9_000_000_000;
         assert_eq!(matrix(&patient).cells[1][0], Hearing::Unknown, "web-2 has fallen silent");
         patient.now.pairs.clear();
-        assert_eq!(matrix(&patient).draw()[2], " 2 web-2  ? \\ ?");
+        assert_eq!(matrix(&patient).draw()[2], " 2 web-2   ? \\ ?");
     }
 
     #[test]

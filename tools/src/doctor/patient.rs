@@ -30,7 +30,6 @@ pub(crate) struct Lag {
     pub(crate) turns: u64,
     /// Nanoseconds that 99 of 100 turns did not exceed.
     pub(crate) p99: u64,
-    pub(crate) max: u64,
 }
 
 impl Patient {
@@ -38,7 +37,7 @@ impl Patient {
         let now = Sample::of(reader);
         let between = at.elapsed();
         let turns = now.loop_lag.since(&before.loop_lag);
-        let lag = Lag { turns: turns.count(), p99: turns.quantile(0.99).unwrap_or(0), max: turns.max() };
+        let lag = Lag { turns: turns.count(), p99: turns.quantile(0.99).unwrap_or(0) };
         let named = reader.fact("node").or_else(|| reader.fact("program"));
         Self {
             name: named.unwrap_or_else(|| reader.pid().to_string()),

@@ -120,7 +120,9 @@ impl Report {
             process.findings.iter().for_each(|finding| write_finding(&mut text, finding));
             if let Some(hearing) = &process.hearing {
                 let _ = writeln!(text, "\n  Who hears whom, as {} knows it:", plain(&process.name));
-                hearing.drawn.iter().for_each(|line| drop(writeln!(text, "    {line}")));
+                for line in &hearing.drawn {
+                    let _ = writeln!(text, "    {line}");
+                }
             }
             text.push('\n');
         }
@@ -189,7 +191,9 @@ fn write_finding(text: &mut String, finding: &Finding) {
     let margin = " ".repeat(MARGIN);
     let mut lines = wrapped(&finding.what, WIDTH - MARGIN).into_iter();
     let _ = writeln!(text, "  {mark:<8} {:<15} {}", finding.check, lines.next().unwrap_or_default());
-    lines.for_each(|line| drop(writeln!(text, "{margin}{line}")));
+    for line in lines {
+        let _ = writeln!(text, "{margin}{line}");
+    }
     let remedy = finding.remedy.iter().flat_map(|remedy| wrapped(remedy, WIDTH - MARGIN - 3));
     for (at, line) in remedy.enumerate() {
         let arrow = if at == 0 { "->" } else { "  " };
@@ -281,7 +285,7 @@ mod tests {
         for part in [
             "web-1 of cluster chat, process 4242\n  ok       life            runs, for 5 min\n",
             "  WARNING  receive-buffer  212,992 bytes granted, 8 MiB asked for\n                           -> `sysctl -w ",
-            "\n  Who hears whom, as web-1 knows it:\n       hears:  1 2 3\n     1 web-1  \\ · ·\n",
+            "\n  Who hears whom, as web-1 knows it:\n       hears:  1 2 3\n     1 web-1   \\ · ·\n",
             "\nprocess 77\n  ?        file            no permission to read it\n",
         ] {
             assert!(text.contains(part), "{part:?} is not in\n{text}");

@@ -94,7 +94,7 @@ pub(crate) fn healthy() -> Patient {
         before,
         now,
         between: Duration::from_secs(1),
-        lag: Lag { turns: 200, p99: 300_000, max: MS },
+        lag: Lag { turns: 200, p99: 300_000 },
         system: System {
             receive_buffer_max: Some(8 << 20),
             huge_pages: Some("madvise".into()),
