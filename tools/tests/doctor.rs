@@ -322,7 +322,7 @@ fn another_users_process_cannot_be_told_from_without_permission() {
             command.uid(65534).gid(65534);
         } else {
             let path = tracker.counters().path().unwrap();
-            fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+            fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
         }
         command.output()
     };

@@ -143,7 +143,7 @@ fn the_demo_refuses_numbers_that_make_no_sense() {
 fn help_tells_everything_that_a_newcomer_needs() {
     let output = headcount(&["--help"]);
     assert_eq!(output.status.code(), Some(0));
-    for word in ["node", "demo", "stat", "top", "Usage: headcount <COMMAND>"] {
+    for word in ["node", "demo", "stat", "top", "doctor", "Usage: headcount <COMMAND>"] {
         assert!(stdout(&output).contains(word), "{}", stdout(&output));
     }
     let node = stdout(&headcount(&["node", "--help"]));
