@@ -99,7 +99,7 @@ fn rates_go_up_while_clients_join_and_totals_are_exact() {
     let joins = thread::scope(|scope| {
         let node = &node;
         let joining = scope.spawn(move || {
-            let mut person = Person::of(&node);
+            let mut person = Person::of(node);
             let mut joins = 0;
             while stopped.try_recv() == Err(mpsc::TryRecvError::Empty) {
                 person.ok(&format!("JOIN room:{} k{joins}", joins % 7));

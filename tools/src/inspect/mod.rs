@@ -2,6 +2,8 @@
 //! (`topics`, `list`, `get`, `watch`, `ghosts`, `evict`, `verify`).
 
 pub(crate) mod choose;
+#[cfg(test)]
+pub(crate) mod clustered;
 pub(crate) mod diary;
 pub(crate) mod grid;
 pub(crate) mod snapshot;

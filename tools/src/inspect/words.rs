@@ -15,6 +15,17 @@ pub(crate) fn age(age: Duration) -> String {
     }
 }
 
+/// As [`age`], in one unit.
+pub(crate) fn brief(long: Duration) -> String {
+    let seconds = long.as_secs();
+    match seconds {
+        0..60 => age(long),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// Nanoseconds, with three digits that matter.
 pub(crate) fn nanos(nanos: u64) -> String {
     let of = |value: f64, unit: &str| {
@@ -77,6 +88,8 @@ mod tests {
     fn times_and_sizes_have_the_unit_that_suits_them() {
         let ages = [0.25, 59.0, 61.0, 7322.0, 90_000.0].map(|seconds| age(Duration::from_secs_f64(seconds)));
         assert_eq!(ages, ["0.2 s", "59 s", "1 min 1 s", "2 h 2 min", "1 d 1 h"]);
+        let briefs = [59, 61, 7322, 90_000].map(|seconds| brief(Duration::from_secs(seconds)));
+        assert_eq!(briefs, ["59 s", "1 min", "2 h", "1 d"]);
         assert_eq!(
             [850, 1_250, 284_000, 2_010_000, 12_000_000_000].map(nanos),
             ["850 ns", "1.2 µs", "284 µs", "2.0 ms", "12 s"]

@@ -278,3 +278,65 @@ fn events(now: &Snapshot, out: &mut String) {
         grid.write(2, out);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Look, Seen, json, metrics};
+    use crate::inspect::clustered::clustered;
+    use crate::inspect::snapshot::tests::Folder;
+    use headcount::counters::Reader;
+
+    #[test]
+    fn a_node_of_a_cluster_is_told_with_its_peers_times_and_traffic_and_what_is_not_known_is_named() {
+        let folder = Folder::new("detail");
+        let counters = folder.counters();
+        clustered(&counters);
+        let reader = Reader::open(counters.path().unwrap()).unwrap();
+        let (file, pid) = (reader.path().display().to_string(), reader.pid());
+        let mut look = Look::new(reader);
+        look.again();
+        let seen = Seen { file, pid, what: Ok(look) };
+        let text = super::text(&seen);
+        let line = |of: &str| text.lines().find(|line| line.trim_start().starts_with(of)).unwrap_or_default();
+        let words = |of: &str| line(of).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.starts_with(&format!("web-1 of cluster chat, pid {pid}: running for ")), "{text}");
+        assert!(text.contains("\n  1 other nodes\n"), "{text}");
+        for (name, start, end) in [
+            ("web-2", "web-2 up 10 min ", " ago 16,766 0 127.0.0.1:7000"),
+            ("web-3", "web-3 down 5 min ", " ago 16,766 7 127.0.0.1:7001"),
+        ] {
+            let words = words(name);
+            assert!(
+                words.starts_with(start) && words.contains(" s 2 min ") && words.ends_with(end),
+                "{text}"
+            );
+        }
+        assert!(words("visible").starts_with("visible 284 µs 284 µs 284 µs 284 µs 100 From "), "{text}");
+        assert!(words("loop lag").starts_with("loop lag - - - - 0 "), "{text}");
+        assert!(words("net: datagrams sent").ends_with(" 1,204"), "{text}");
+        assert!(!text.contains("net: gaps"), "what never happened is left out: {text}");
+        assert!(text.contains("weather (1 rows): What a later version counts. See --json."), "{text}");
+
+        let seen = [seen];
+        let json = json::text(&seen);
+        assert!(json.contains(r#""weather":[{"row":0,"storms_total":3,"wind":0}]"#), "{json}");
+        let metrics = metrics::text(&seen);
+        for part in [
+            r#"headcount_peer_state{pid="P",process="R",node="web-1",cluster="chat",peer="web-3"} 5"#,
+            r#"headcount_hearing_silence_seconds{pid="P",process="R",node="web-1",cluster="chat",listener="web-1",speaker="web-2"} 0.0015"#,
+            r#"listener="web-2",speaker="00000009"} +Inf"#,
+            r#"headcount_times_visible_seconds_bucket{pid="P",process="R",node="web-1",cluster="chat",le="0.00025"} 0"#,
+            r#"headcount_times_visible_seconds_bucket{pid="P",process="R",node="web-1",cluster="chat",le="0.0005"} 100"#,
+            r#"headcount_net_datagrams_sent_total{pid="P",process="R",node="web-1",cluster="chat"} 1204"#,
+            r#"headcount_net_bytes_sent_total{"#,
+            r#"headcount_weather_storms_total{"#,
+            r#"headcount_node_info{pid="P",process="R",node="web-1",cluster="chat",id="00000001",key_epochs="1 2"} 1"#,
+        ] {
+            let program = std::env::current_exe().unwrap();
+            let program = program.file_name().unwrap().to_str().unwrap();
+            let part =
+                part.replace("\"P\"", &format!("\"{pid}\"")).replace("\"R\"", &format!("\"{program}\""));
+            assert!(metrics.contains(&part), "{part} is not in {metrics}");
+        }
+    }
+}

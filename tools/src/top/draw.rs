@@ -26,6 +26,7 @@ const HELP: &[(&str, &str)] = &[
     ("Left, Right, p, n", "another process"),
     ("", ""),
     ("hottest topics", "estimated from one change in 64"),
+    ("indirect", "a node that only others hear"),
     ("a shard in red", "has over three times its share"),
     ("the curve of a time", "p99 between two looks"),
 ];
@@ -166,19 +167,20 @@ fn nodes(picture: &Picture) -> Vec<Line<'static>> {
     if picture.nodes.is_empty() {
         return none("it tells of no cluster");
     }
+    let heads =
+        format!("{:<11} {:<8} {:>7} {:>8} {:>7} {:>7}", "", "state", "heard", "entries", "behind", "for");
     let row = |node: &super::picture::Node| {
-        let since = node.since.map_or_else(|| "-".into(), words::age);
-        let heard = node.heard.map_or_else(String::new, |age| format!(", heard {} ago", words::age(age)));
-        let behind =
-            if node.behind > 0 { format!(", {} behind", grouped(node.behind)) } else { String::new() };
+        let brief = |age: Option<std::time::Duration>| age.map_or_else(|| "-".into(), words::brief);
         Line::from(vec![
-            Span::raw(fit(&node.name, 14)),
-            Span::styled(format!(" {:<8}", node.state), Style::new().fg(colour(node.level))),
-            Span::raw(format!(" {since:>10} {:>10} entries", grouped(node.entries))),
-            Span::styled(format!("{heard}{behind}"), dim()),
+            Span::raw(fit(&node.name, 11)),
+            Span::styled(format!(" {} ", fit(&node.state, 8)), Style::new().fg(colour(node.level))),
+            Span::raw(format!("{:>7} {:>8} ", brief(node.heard), grouped(node.entries))),
+            Span::raw(format!("{:>7} {:>7}", grouped(node.behind), brief(node.since))),
         ])
     };
-    picture.nodes.iter().map(row).collect()
+    let mut rows = vec![Line::styled(heads, dim())];
+    rows.extend(picture.nodes.iter().map(row));
+    rows
 }
 
 /// The latest values as a row of bars, the greatest as high as the line.

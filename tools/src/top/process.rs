@@ -182,7 +182,7 @@ fn nodes(now: &Snapshot) -> Vec<Node> {
     let mut nodes = Vec::new();
     if now.number("node", "status").is_some() {
         let (state, level) = match now.number("node", "stale_since") {
-            Some(since) if since > 0 => ("this, cut off", Level::Bad),
+            Some(since) if since > 0 => ("cut off", Level::Bad),
             _ => ("this", Level::Good),
         };
         nodes.push(Node {
@@ -200,7 +200,10 @@ fn nodes(now: &Snapshot) -> Vec<Node> {
         let ago = |field| number(field).filter(|&at| at > 0).map(|at| now.ago(at));
         nodes.push(Node {
             name: plain(peers.text(row, "name").unwrap_or("?"), 64),
-            state: diary::peer_state(number("state")).into(),
+            state: match number("state") {
+                Some(2) => "indirect".into(),
+                state => diary::peer_state(state).into(),
+            },
             level: match number("state") {
                 Some(1) => Level::Good,
                 Some(5) => Level::Bad,

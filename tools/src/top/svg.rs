@@ -77,27 +77,50 @@ fn text(svg: &mut String, run: &[&Cell], col: usize, row: u16) {
             "<rect x=\"{x}\" y=\"{top}\" width=\"{width}\" height=\"{HEIGHT}\" fill=\"{fill}\"/>"
         );
     }
-    let shown = text.trim_end();
-    if shown.trim_start().is_empty() {
-        return;
-    }
-    // Spaces in front are left out, and the rest is pulled to its cells, whatever font there is.
-    let indent = shown.chars().count() - shown.trim_start().chars().count();
-    let shown = shown.trim_start();
-    let (x, long) = (x + indent as f64 * WIDTH, shown.chars().count() as f64 * WIDTH);
     let fill = if reversed { BACKGROUND } else { fill };
     let weight = if bold { " font-weight=\"bold\"" } else { "" };
-    let escaped = shown.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    let _ = writeln!(
-        svg,
-        "<text x=\"{x}\" y=\"{}\" textLength=\"{long}\" lengthAdjust=\"spacingAndGlyphs\" fill=\"{fill}\"{weight}>{escaped}</text>",
-        top + 13.0
-    );
+    for (at, shown) in pieces(&text) {
+        // Pulled to its cells, whatever font there is.
+        let (x, long) = (x + at as f64 * WIDTH, shown.chars().count() as f64 * WIDTH);
+        let escaped = shown.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let _ = writeln!(
+            svg,
+            "<text x=\"{x}\" y=\"{}\" textLength=\"{long}\" lengthAdjust=\"spacingAndGlyphs\" fill=\"{fill}\"{weight}>{escaped}</text>",
+            top + 13.0
+        );
+    }
+}
+
+/// What is between gaps of two spaces and more, with the characters before it: columns keep their places in any font.
+fn pieces(text: &str) -> Vec<(usize, String)> {
+    let mut pieces: Vec<(usize, String)> = Vec::new();
+    let mut gap = 2;
+    for (at, character) in text.chars().enumerate() {
+        match (character, pieces.last_mut()) {
+            (' ', _) => gap += 1,
+            (_, Some((_, piece))) if gap < 2 => {
+                piece.push_str(&" ".repeat(gap));
+                piece.push(character);
+                gap = 0;
+            }
+            _ => {
+                pieces.push((at, character.to_string()));
+                gap = 0;
+            }
+        }
+    }
+    pieces
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn text_is_cut_where_columns_begin() {
+        let expected = [(1, "a b".to_owned()), (6, "é".to_owned())];
+        assert_eq!((pieces(" a b  é   "), pieces("   ")), (expected.to_vec(), vec![]));
+    }
 
     #[test]
     fn a_picture_is_text_within_its_size() {

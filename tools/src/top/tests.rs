@@ -4,6 +4,7 @@ use super::draw::draw;
 use super::picture::{Entry, Level, Node, Picture, Rate, Shard, Time, Topic};
 use super::view::{PANES, View};
 use super::{Processes, Where};
+use crate::inspect::clustered::clustered;
 use crate::inspect::snapshot::tests::Folder;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
@@ -181,4 +182,25 @@ fn a_picture_is_made_of_what_a_process_counts() {
     assert!(processes.picture(&View::default()).title.starts_with("web-2, pid "));
     processes.turn(1);
     assert!(processes.picture(&View::default()).title.starts_with("web-1, pid "));
+}
+
+#[test]
+fn a_node_of_a_cluster_is_shown_with_the_others_and_its_times() {
+    let folder = Folder::new("top-cluster");
+    let counters = folder.counters();
+    clustered(&counters);
+    let place = Where { process: Some("web-1".into()), dir: Some(folder.0.clone()) };
+    let mut processes = Processes::find(&place).unwrap();
+    processes.look();
+    let picture = processes.picture(&View::default());
+    let nodes: Vec<_> = picture.nodes.iter().map(|node| (&*node.name, &*node.state, node.level)).collect();
+    assert_eq!(
+        nodes,
+        [("web-1", "this", Level::Good), ("web-2", "up", Level::Good), ("web-3", "down", Level::Bad)]
+    );
+    assert_eq!((picture.times[0].name.as_str(), picture.times[0].p99), ("visible", Some(284_000)));
+    assert_eq!(picture.times[0].history, [0], "nothing came between the two looks");
+    assert!(picture.rates.iter().any(|rate| rate.name == "datagrams sent"));
+    let (text, _) = screen(&picture, &View::default(), (120, 40));
+    assert!(text.contains("web-3       down       2 min   16,766       7   5 min"), "{text}");
 }
