@@ -303,6 +303,28 @@ fn a_stopped_process_is_silent_until_it_goes_on() {
     until("it to run", || stat(&folder, &["--process", "web-1"]).status.code() == Some(0));
 }
 
+#[test]
+fn a_watcher_that_is_stopped_holds_nothing_up() {
+    let (site, folder) = (Site::new(), Folder::new("hangs"));
+    let node = folder.node(&site, "web-1");
+    let (watcher, lines) = watch(&folder, &["--watch", "0.1"]);
+    said(&lines, "web-1");
+    signal(watcher.0.id(), "-STOP");
+    let mut alice = Person::of(&node);
+    for key in 0..1000 {
+        alice.ok(&format!("JOIN room:1 k{key}"));
+    }
+    until("others to see what it does", || {
+        json(&folder, &[])["processes"][0]["tables"]["engine"][0]["entries"] == 1000
+    });
+    // It even takes its file with it.
+    assert!(node.leave(&patience()).expect("it leaves").success());
+    assert_eq!(fs::read_dir(&folder.path).expect("a directory").count(), 0);
+    signal(watcher.0.id(), "-CONT");
+    said(&lines, "web-1 (pid");
+    assert_eq!(watcher.ended().code(), Some(3));
+}
+
 /// A copy of a running node's file that says that another process has it, with a change.
 fn forged(folder: &Folder, pid: u32, change: impl Fn(&File)) -> PathBuf {
     let original =

@@ -93,7 +93,8 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
     if stop.load(Ordering::Relaxed) { Err(Error::Interrupted) } else { Ok(ExitCode::SUCCESS) }
 }
 
-/// The terminal, given back as it was whenever this is dropped; a panic's message comes after that.
+/// The terminal, given back as it was when this is dropped. At a panic ratatui's hook has done that before the message was written, and doing it
+/// again would move the cursor back over it.
 #[derive(Debug)]
 struct Screen {
     terminal: DefaultTerminal,
@@ -101,6 +102,9 @@ struct Screen {
 
 impl Drop for Screen {
     fn drop(&mut self) {
+        if thread::panicking() {
+            return;
+        }
         // Who made it go away knows.
         let _ = self.terminal.show_cursor();
         let _ = ratatui::try_restore();
