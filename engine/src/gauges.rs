@@ -1,9 +1,9 @@
 //! What a tracker shows of itself once a second in a counters file.
 
-use crate::Stats;
 use crate::counters::{Counters, Field, Number, Schema};
-use crate::sync::Arc;
+use crate::sync::{Arc, Ordering};
 use crate::tracker::Inner;
+use crate::{ShardStats, Stats};
 
 const ENGINE: Schema = Schema {
     name: "engine",
@@ -86,4 +86,46 @@ pub(crate) fn show(inner: &Arc<Inner>, counters: &Counters) {
         }
         true
     });
+}
+
+impl Inner {
+    /// Numbers about the tracker; those of the shards are shown to whoever reads the counters, too.
+    pub(crate) fn measure(&self) -> Stats {
+        let mut stats = Stats { entries_local: self.entries_local(), ..Stats::default() };
+        for shard in &self.shards {
+            let mut state = shard.lock();
+            state.set_gauges();
+            let shard = ShardStats {
+                entries: state.store.len(),
+                topics: state.store.topics.len(),
+                clock: state.lane.clock,
+                version: state.version,
+            };
+            stats.entries += shard.entries;
+            stats.topics += shard.topics;
+            stats.shards.push(shard);
+            stats.tracked_total += state.meter.tracked.get();
+            stats.updated_total += state.meter.updated.get();
+            stats.untracked_total += state.meter.untracked.get();
+            stats.remote_operations_total += state.meter.remote_operations.get();
+            stats.events_total += state.meter.events.get();
+        }
+        stats.entries_remote = stats.entries.saturating_sub(stats.entries_local);
+        stats.sessions = usize::try_from(self.sessions_live.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
+        let memory = self.commons.memory();
+        stats.memory_used_bytes = memory.used_bytes;
+        stats.memory_held_bytes = memory.held_bytes;
+        stats.memory_reserved_bytes = memory.reserved_bytes;
+        stats.memory_huge_advised = memory.huge_advised;
+        (stats.nodes_remote, stats.origins_purging) = self.origins.counts();
+        let inboxes = self.inboxes.lock();
+        stats.subscriptions = inboxes.len();
+        for listener in inboxes.values() {
+            let (waiting, lags, missed) = listener.inbox.measure();
+            stats.queue_longest = stats.queue_longest.max(waiting);
+            stats.subscriptions_lagging += usize::from(lags);
+            stats.events_missed_total += missed;
+        }
+        stats
+    }
 }

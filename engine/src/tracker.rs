@@ -16,7 +16,7 @@ use crate::subscription::Scope;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, MutexGuard, Ordering};
 use crate::{
     Entry, EntryRef, EntryView, Error, Filter, Node, NodeId, Page, PageToken, Pages, Session, SessionId,
-    ShardStats, Snapshot, Stats, Subscription, Topic,
+    Snapshot, Stats, Subscription, Topic,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -44,17 +44,17 @@ pub(crate) struct Inner {
     /// There is or was a hook: without, a change need not look whether somebody waits for it, which takes a fence.
     pub(crate) hooked: AtomicBool,
     /// Subscriptions by the address of their queue, which is theirs alone while they hold it.
-    inboxes: Mutex<BTreeMap<usize, Listener>>,
+    pub(crate) inboxes: Mutex<BTreeMap<usize, Listener>>,
     sessions_made: AtomicU64,
-    sessions_live: AtomicU64,
+    pub(crate) sessions_live: AtomicU64,
     pub(crate) evictions: Evictions,
     closed: AtomicBool,
     /// A replication driver has it.
     pub(crate) claimed: AtomicBool,
 }
 
-struct Listener {
-    inbox: Arc<Inbox>,
+pub(crate) struct Listener {
+    pub(crate) inbox: Arc<Inbox>,
     nodes: bool,
 }
 
@@ -392,46 +392,6 @@ impl Tracker {
 }
 
 impl Inner {
-    /// Numbers about the tracker; those of the shards are shown to whoever reads the counters, too.
-    pub(crate) fn measure(&self) -> Stats {
-        let mut stats = Stats { entries_local: self.entries_local(), ..Stats::default() };
-        for shard in &self.shards {
-            let mut state = shard.lock();
-            state.set_gauges();
-            let shard = ShardStats {
-                entries: state.store.len(),
-                topics: state.store.topics.len(),
-                clock: state.lane.clock,
-                version: state.version,
-            };
-            stats.entries += shard.entries;
-            stats.topics += shard.topics;
-            stats.shards.push(shard);
-            stats.tracked_total += state.meter.tracked.get();
-            stats.updated_total += state.meter.updated.get();
-            stats.untracked_total += state.meter.untracked.get();
-            stats.remote_operations_total += state.meter.remote_operations.get();
-            stats.events_total += state.meter.events.get();
-        }
-        stats.entries_remote = stats.entries.saturating_sub(stats.entries_local);
-        stats.sessions = usize::try_from(self.sessions_live.load(Ordering::Relaxed)).unwrap_or(usize::MAX);
-        let memory = self.commons.memory();
-        stats.memory_used_bytes = memory.used_bytes;
-        stats.memory_held_bytes = memory.held_bytes;
-        stats.memory_reserved_bytes = memory.reserved_bytes;
-        stats.memory_huge_advised = memory.huge_advised;
-        (stats.nodes_remote, stats.origins_purging) = self.origins.counts();
-        let inboxes = self.inboxes.lock();
-        stats.subscriptions = inboxes.len();
-        for listener in inboxes.values() {
-            let (waiting, lags, missed) = listener.inbox.measure();
-            stats.queue_longest = stats.queue_longest.max(waiting);
-            stats.subscriptions_lagging += usize::from(lags);
-            stats.events_missed_total += missed;
-        }
-        stats
-    }
-
     pub(crate) fn is_shutdown(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
@@ -502,7 +462,7 @@ impl Inner {
         })
     }
 
-    fn entries_local(&self) -> usize {
+    pub(crate) fn entries_local(&self) -> usize {
         (0..self.shards.len() as u16).map(|shard| self.commons.own(shard) as usize).sum()
     }
 

@@ -1,8 +1,9 @@
 //! Asking the owner of an entry to remove it.
 
-use crate::cluster::{Cluster, Shared, Status};
+use crate::cluster::{Cluster, Shared};
 use crate::config::Config;
 use crate::core::{EvictOutcome, Time};
+use crate::membership::Status;
 use crate::wire::Answer;
 use headcount::EntryRef;
 use parking_lot::Mutex;

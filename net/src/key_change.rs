@@ -1,8 +1,9 @@
 //! Changing the keys of a cluster, step by step, while it runs.
 
-use crate::cluster::{Cluster, Status};
+use crate::cluster::Cluster;
 use crate::core::KeyStep;
 use crate::keys::{KeyError, Keys};
+use crate::membership::Status;
 use parking_lot::Mutex;
 use std::sync::mpsc;
 use std::time::Duration;

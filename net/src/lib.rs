@@ -88,6 +88,7 @@ mod eviction;
 pub mod hostile;
 mod key_change;
 mod keys;
+mod membership;
 mod network;
 mod shown;
 #[cfg(any(test, feature = "sim"))]
@@ -96,7 +97,7 @@ mod stats;
 mod timing;
 mod wire;
 
-pub use cluster::{Cluster, Health, Member, Status};
+pub use cluster::Cluster;
 pub use config::{Config, DatagramSize, Interface};
 pub use core::{MemberState, Notice};
 #[cfg(feature = "faults")]
@@ -104,6 +105,7 @@ pub use driver::{FaultCounts, SocketFaults};
 pub use error::{BarrierError, ConfigError, JoinError, StopReason};
 pub use eviction::{EvictError, Eviction};
 pub use keys::{KeyError, KeyText, Keys};
+pub use membership::{Health, Member, Status};
 pub use network::Network;
 pub use stats::NetStats;
 

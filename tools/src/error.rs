@@ -9,7 +9,7 @@ const FAILED: u8 = 1;
 /// Exit status of a wrong command line, as clap's.
 const USAGE: u8 = 2;
 /// Exit status after Ctrl-C, as a shell's.
-const INTERRUPTED: u8 = 130;
+pub(crate) const INTERRUPTED: u8 = 130;
 
 /// Why the command failed. Each message is one line that says what to do.
 #[derive(Debug, thiserror::Error)]

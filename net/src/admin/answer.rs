@@ -4,9 +4,10 @@ use super::protocol::{
     Change, Code, EntryRow, Hello, LaneRow, NodeRow, Outcome, PROTOCOL, Request, Row, Text, Why,
 };
 use super::server::Lines;
-use crate::cluster::{Member, Shared};
+use crate::cluster::Shared;
 use crate::core::MemberState;
 use crate::eviction::{EvictError, Eviction};
+use crate::membership::Member;
 use headcount::replica::{LaneCondition, LaneSummary, Replica};
 use headcount::{
     Entry, EntryRef, Event, EventKind, Filter, Incarnation, Node, NodeId, NodeState, RecvTimeoutError, Topic,

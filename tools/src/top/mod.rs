@@ -9,7 +9,7 @@ mod svg;
 mod tests;
 mod view;
 
-use crate::error::Error;
+use crate::error::{Error, INTERRUPTED};
 use crate::inspect::choose::{Where, is_alive, unseen};
 use crate::stat::seconds;
 use headcount::counters::{Found, Reader};
@@ -26,6 +26,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 use view::{View, Wish};
 
+/// After a signal to stop, the program ends in this time, whatever it waits for.
+const STOP_MAX: Duration = Duration::from_secs(1);
 /// How long it waits for a key before it looks again at the clock, and at who lives.
 const KEY_WAIT: Duration = Duration::from_millis(100);
 /// How often the directory is searched for processes that have started.
@@ -80,9 +82,15 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
     }
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
-    // Relaxed: the flag carries nothing but itself.
-    ctrlc::set_handler(move || flag.store(true, Ordering::Relaxed))
-        .map_err(|error| Error::Cluster(format!("cannot handle signals: {error}")))?;
+    let stopped = move || {
+        // Relaxed: the flag carries nothing but itself.
+        flag.store(true, Ordering::Relaxed);
+        // Waiting for a key of a terminal that is gone does not end by itself.
+        thread::sleep(STOP_MAX);
+        let _ = ratatui::try_restore();
+        std::process::exit(i32::from(INTERRUPTED));
+    };
+    ctrlc::set_handler(stopped).map_err(|error| Error::Cluster(format!("cannot handle signals: {error}")))?;
     let terminal = ratatui::try_init().map_err(|source| {
         ratatui::restore();
         Error::System { what: "cannot draw on this terminal", source }
