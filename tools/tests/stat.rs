@@ -248,7 +248,7 @@ fn a_watcher_says_within_two_seconds_that_its_process_was_killed() {
     let killed = Instant::now();
     node.kill().expect("it is a child");
     for lines in [&lines, &seldom_lines, &all_lines] {
-        let words = said(lines, "killed or crashed");
+        let words = said(lines, "is dead: killed or crashed");
         assert!(
             words.starts_with(&format!("web-1 (pid {}) is dead: killed or crashed ", node.id())),
             "{words}"
