@@ -402,9 +402,7 @@ fn is_root() -> bool {
 #[test]
 fn a_node_keeps_counters_unless_told_not_to_and_serves_without_them() {
     let (site, folder) = (Site::new(), Folder::new("off"));
-    let mut command = site.command("web-1");
-    command.options = vec!["--counters".into(), "off".into()];
-    let node = command.start().expect("it starts").ready(&patience()).expect("it gets ready");
+    let node = site.command("web-1").start().expect("it starts").ready(&patience()).expect("it gets ready");
     let mut alice = Person::of(&node);
     alice.ok("JOIN room:1 alice");
     assert_eq!((alice.stat("clients.accepted_total"), alice.stat("clients.connections")), (1, 1));
@@ -412,11 +410,14 @@ fn a_node_keeps_counters_unless_told_not_to_and_serves_without_them() {
     assert_eq!(headcount(&["stat", "--process", &pid]).status.code(), Some(3));
 
     // By default it keeps them where everybody looks.
-    let other = site.node("web-2");
+    let mut command = site.command("web-2");
+    command.options.clear();
+    let other = command.start().expect("it starts").ready(&patience()).expect("it gets ready");
     let pid = other.id().to_string();
     let output = headcount(&["stat", "--process", &pid]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     assert!(stdout(&output).starts_with("web-2 of cluster "), "{}", stdout(&output));
+    assert!(other.leave(&patience()).expect("it leaves").success());
 
     let nowhere = folder.path.join("nowhere");
     let args =

@@ -111,7 +111,10 @@ impl Site {
     }
 
     pub(crate) fn command(&self, name: &str) -> NodeCommand {
-        NodeCommand::new(program(), name, &self.cluster, self.group)
+        let mut command = NodeCommand::new(program(), name, &self.cluster, self.group);
+        // Tests kill their nodes, and a killed node's file stays for a while where there may be little room.
+        command.options = vec!["--counters".into(), "off".into()];
+        command
     }
 
     pub(crate) fn node(&self, name: &str) -> NodeProcess {
