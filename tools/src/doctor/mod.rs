@@ -41,8 +41,8 @@ It reads the counters files that processes keep, twice within some two seconds, 
 to the processes, and they do nothing for it.
 
 Checks: life, member, isolation, peers, links (who hears whom, drawn as a map), lanes (what is missing here), keys, multicast, mtu,
-receive-buffer, drops, gaps, send-budget, lag, huge-pages, memory, shard-room, hot-shard, subscriptions, errors (of the last minute),
-and neighbours: whether members of a cluster on this machine know each other.
+receive-buffer, drops, gaps, send-budget, quarantine, lag, huge-pages, memory, shard-room, hot-shard, subscriptions, errors (of the last
+minute), and neighbours: whether members of a cluster on this machine know each other.
 
 Exit status: 0 all well, or notes only; 1 warnings; 2 problems (or a wrong command line, which prints no report); 3 it could not tell:
 nothing runs, or a process cannot be read. Of several, the first in the order 2, 3, 1.";

@@ -18,7 +18,7 @@ pub(crate) use neighbours::neighbours;
 type Check = fn(&Patient) -> Option<Finding>;
 
 /// In the order in which they are told.
-const CHECKS: [Check; 18] = [
+const CHECKS: [Check; 19] = [
     life::member,
     life::isolation,
     cluster::peers,
@@ -31,6 +31,7 @@ const CHECKS: [Check; 18] = [
     traffic::drops,
     traffic::gaps,
     traffic::budget,
+    traffic::quarantine,
     life::lag,
     tracker::huge_pages,
     tracker::memory,

@@ -103,6 +103,28 @@ pub(super) fn budget(patient: &Patient) -> Option<Finding> {
     })
 }
 
+/// Whether frames of another node made this one stumble, so that it does not listen to it any more.
+pub(super) fn quarantine(patient: &Patient) -> Option<Finding> {
+    const CHECK: &str = "quarantine";
+    patient.member()?;
+    let lives = patient.now.net("quarantines");
+    let refused = patient.per_second(patient.net_more("quarantined"));
+    Some(if refused > 0 {
+        let what = format!(
+            "a node's frames made this one stumble; {} a second of it are dropped",
+            count(refused, "datagram")
+        );
+        Finding::problem(CHECK, what).remedy(
+            "run the same version everywhere and start that node again (the events of `headcount stat` and the peers that are missing \
+             here say which); report it with both versions",
+        )
+    } else if lives > 0 {
+        Finding::note(CHECK, format!("nobody who speaks now; {} so far", count(lives, "case")))
+    } else {
+        Finding::ok(CHECK, "nobody")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::super::finding::Status;
@@ -146,6 +168,17 @@ mod tests {
         patient.set_net("digest_mismatches", 0, 1);
         let expected = "1 lane differed from what their owners have just now, and were taken anew";
         assert_eq!(found(gaps(&patient)), (Status::Warning, expected.into()));
+    }
+
+    #[test]
+    fn who_is_in_quarantine_and_goes_on_speaking_is_a_problem() {
+        let mut patient = made::healthy();
+        assert_eq!(found(quarantine(&patient)), (Status::Ok, "nobody".into()));
+        patient.set_net("quarantines", 1, 1);
+        assert_eq!(found(quarantine(&patient)).0, Status::Note);
+        patient.set_net("quarantined", 5, 15);
+        let expected = "a node's frames made this one stumble; 10 datagrams a second of it are dropped";
+        assert_eq!(found(quarantine(&patient)), (Status::Problem, expected.into()));
     }
 
     #[test]
