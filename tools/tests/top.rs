@@ -228,6 +228,18 @@ fn a_stopped_process_is_said_and_signals_restore_the_terminal() {
 }
 
 #[test]
+fn a_terminal_that_goes_away_takes_it_along() {
+    let (site, folder) = (Site::new(), Folder::new("top-gone"));
+    let _node = folder.node(&site, "web-1");
+    let Some(terminal) = Terminal::with(&["--dir", folder.name()], (100, 30)) else { return };
+    terminal.shows(": running for ");
+    let process = format!("/proc/{}/stat", terminal.pid());
+    drop(terminal);
+    // Ended is ended, though nobody may have asked how.
+    until("the program to end", || fs::read_to_string(&process).map_or(true, |stat| stat.contains(") Z ")));
+}
+
+#[test]
 fn without_a_terminal_or_a_process_it_says_so() {
     let (site, folder) = (Site::new(), Folder::new("top-none"));
     let output = headcount(&["top", "--dir", folder.name()]);
