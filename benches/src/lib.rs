@@ -22,6 +22,13 @@
 //! cargo run --release -p headcount-benches --bin count -- gate --bless  sets the bounds anew
 //! ```
 //!
+//! What it costs to be watched by another process, in instructions and in time:
+//!
+//! ```text
+//! cargo run --release -p headcount-benches --bin count -- watched
+//! cargo run --release -p headcount-benches --bin watched
+//! ```
+//!
 //! Two results of one kind, beside each other (see [`diff`]):
 //!
 //! ```text
@@ -46,6 +53,7 @@ mod resident;
 mod results;
 mod timing;
 pub mod traffic;
+pub mod watched;
 
 pub use maps::{FlatMaps, Lazy};
 pub use resident::{Resident, SESSION_ENTRIES};

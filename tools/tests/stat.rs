@@ -66,8 +66,8 @@ fn all_processes_are_listed_and_one_is_told_in_detail() {
     assert!(text.starts_with(&head), "{text}");
     for part in [
         &format!("listen {}", nodes[0].ready().clients),
-        "mode multicast",
-        "interface lo",
+        "network multicast",
+        " on lo",
         "1 entries, 1 of them of this node's",
         "1 clients connected",
         "1 other nodes",

@@ -59,6 +59,7 @@ mod topics;
 mod turns;
 
 pub(crate) use clock::{Timing, timed};
+pub(crate) use stats::median;
 
 use crate::results::{self, Machine};
 use clap::Parser as _;

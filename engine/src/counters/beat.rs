@@ -1,7 +1,9 @@
 //! The heart: a thread that says at intervals that the process lives, and sets the gauges that nobody sets on the way.
 
-use super::file::OwnFile;
-use crate::sync::{Arc, Condvar, Mutex, wait_until};
+use super::file::monotonic;
+use super::format::word;
+use super::region::Region;
+use crate::sync::{Arc, Condvar, Mutex, Ordering, wait_until};
 use std::fmt;
 use std::io;
 use std::thread::Builder;
@@ -35,10 +37,10 @@ impl fmt::Debug for Heart {
 }
 
 impl Heart {
-    /// Starts the thread. It ends by itself once the file has.
-    pub(super) fn start(self: &Arc<Self>, file: std::sync::Weak<OwnFile>) -> io::Result<()> {
+    /// Starts the thread, which beats in this header until [`end`](Self::end).
+    pub(super) fn start(self: &Arc<Self>, header: Arc<Region>) -> io::Result<()> {
         let heart = Arc::clone(self);
-        Builder::new().name("headcount-counters".into()).spawn(move || heart.run(&file)).map(drop)
+        Builder::new().name("headcount-counters".into()).spawn(move || heart.run(&header)).map(drop)
     }
 
     pub(super) fn add(&self, gauges: Gauges) {
@@ -50,13 +52,10 @@ impl Heart {
         self.ended.notify_all();
     }
 
-    fn run(&self, file: &std::sync::Weak<OwnFile>) {
+    fn run(&self, header: &Region) {
         let mut beats = 0_u32;
         loop {
-            match file.upgrade() {
-                Some(file) => file.beat(),
-                None => return,
-            }
+            header.words()[word::BEAT].store(monotonic(), Ordering::Relaxed);
             if beats.is_multiple_of(GAUGES_EVERY) {
                 self.set_gauges();
             }

@@ -3,7 +3,7 @@
 use super::CreateError;
 use super::format::{HEADER_BYTES, MAGIC, PAGE_BYTES, VERSION_MAJOR, VERSION_MINOR, word};
 use super::region::Region;
-use crate::sync::{AtomicU64, Ordering, fence};
+use crate::sync::{Arc, AtomicU64, Ordering, fence};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub(super) struct OwnFile {
     /// Has the lock.
     file: File,
     path: PathBuf,
-    header: Region,
+    header: Arc<Region>,
     /// Its length.
     bytes: AtomicU64,
 }
@@ -106,7 +106,7 @@ impl OwnFile {
     #[cfg_attr(not(unix), expect(dead_code, reason = "no file is made there"))]
     fn lay_out(file: File, path: PathBuf, beat_every: Duration) -> io::Result<Self> {
         extend(&file, 0, HEADER_BYTES)?;
-        let header = Region::writable(&file, 0, HEADER_BYTES)?;
+        let header = Arc::new(Region::writable(&file, 0, HEADER_BYTES)?);
         let set = |at: usize, value| header.words()[at].store(value, Ordering::Relaxed);
         set(word::VERSION, u64::from(VERSION_MAJOR) << 32 | u64::from(VERSION_MINOR));
         set(word::PID, u64::from(std::process::id()));
@@ -127,7 +127,7 @@ impl OwnFile {
         &self.path
     }
 
-    pub(super) fn header(&self) -> &Region {
+    pub(super) fn header(&self) -> &Arc<Region> {
         &self.header
     }
 
@@ -139,10 +139,6 @@ impl OwnFile {
         let region = Region::writable(&self.file, at, bytes)?;
         self.bytes.store((at + bytes) as u64, Ordering::Relaxed);
         Ok((at, region))
-    }
-
-    pub(super) fn beat(&self) {
-        self.header.words()[word::BEAT].store(monotonic(), Ordering::Relaxed);
     }
 }
 

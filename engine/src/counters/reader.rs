@@ -36,6 +36,8 @@ pub enum Life {
 }
 
 /// Reads the counters of a process. The memory is shared with it: what is read is what it is at that moment, and costs the process nothing.
+///
+/// A file is its owner's to trust: whoever may write it can cut it short, and that ends a process that reads it (SIGBUS).
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,

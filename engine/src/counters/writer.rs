@@ -21,7 +21,7 @@ pub struct Counters {
 
 /// Counters that have a file.
 struct Kept {
-    file: Arc<OwnFile>,
+    file: OwnFile,
     tables: Mutex<Vec<Table>>,
     diary: Diary,
     heart: Arc<Heart>,
@@ -51,7 +51,7 @@ impl Counters {
     pub fn create(dir: impl AsRef<Path>) -> Result<Self, CreateError> {
         let dir = dir.as_ref();
         prune(dir);
-        let file = Arc::new(OwnFile::create(dir, BEAT_EVERY)?);
+        let file = OwnFile::create(dir, BEAT_EVERY)?;
         let refused = |source: io::Error| CreateError::Io { path: file.path().to_owned(), source };
         let mut tables = Vec::new();
         for (schema, rows) in &SCHEMAS {
@@ -59,7 +59,7 @@ impl Counters {
         }
         let diary = Diary::new([tables[0].clone(), tables[1].clone(), tables[2].clone()]);
         let heart = Arc::new(Heart::default());
-        heart.start(Arc::downgrade(&file)).map_err(refused)?;
+        heart.start(Arc::clone(file.header())).map_err(refused)?;
         let (tables, claimed) = (Mutex::new(tables), AtomicBool::new(false));
         let kept = Kept { file, tables, diary, heart, claimed };
         kept.file.publish()?;

@@ -82,24 +82,6 @@ impl Where {
         }
     }
 
-    /// The process that was asked for; without a choice the only one that runs.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for commands that need one process"))]
-    pub(crate) fn one(&self) -> Result<Reader, Error> {
-        if self.process.is_some() {
-            return self.chosen();
-        }
-        let readers: Vec<Reader> = self.find()?.into_iter().filter_map(|found| found.reader.ok()).collect();
-        let mut alive: Vec<Reader> = readers.into_iter().filter(|reader| is_alive(reader.life())).collect();
-        match alive.len() {
-            0 => Err(self.nothing()),
-            1 => Ok(alive.remove(0)),
-            _ => Err(Error::Unseen {
-                problem: format!("several processes run: choose one with --process; {}", list(&alive)),
-                status: 2,
-            }),
-        }
-    }
-
     /// The process that was asked for by `--process`, dead or alive.
     pub(crate) fn chosen(&self) -> Result<Reader, Error> {
         let wanted = self.process.as_deref().unwrap_or_default();
@@ -168,26 +150,27 @@ mod tests {
     #[test]
     fn a_process_is_chosen_by_its_nodes_name_or_its_id_and_ambiguity_is_told() {
         let folder = Folder::new("choose");
-        assert!(matches!(choice(&folder, None).one(), Err(Error::Unseen { status: status::NOTHING, .. })));
+        let nobody = choice(&folder, Some("web-1")).chosen();
+        assert!(matches!(nobody, Err(Error::Unseen { status: status::NOTHING, .. })));
         let web = folder.counters();
         web.set_fact("node", "web-1");
         web.set_fact("cluster", "chat");
         let pid = std::process::id().to_string();
-        for process in [None, Some("web-1"), Some(pid.as_str()), Some(&format!("{pid}.{}", number(&web)))] {
-            assert_eq!(name_of(&choice(&folder, process).one().unwrap()), "web-1", "{process:?}");
+        for process in ["web-1", &pid, &format!("{pid}.{}", number(&web))] {
+            let chosen = choice(&folder, Some(process)).chosen().unwrap();
+            assert_eq!(name_of(&chosen), "web-1", "{process}");
         }
-        let error = choice(&folder, Some("web-2")).one().unwrap_err();
+        let error = choice(&folder, Some("web-2")).chosen().unwrap_err();
         assert!(error.to_string().starts_with("no process \"web-2\" keeps counters in "), "{error}");
         // The same process once more: its id does not tell any more, the names do.
         let other = folder.counters();
         other.set_fact("node", "web-2");
-        assert_eq!(name_of(&choice(&folder, Some("web-2")).one().unwrap()), "web-2");
-        let error = choice(&folder, Some(&pid)).one().unwrap_err().to_string();
+        assert_eq!(name_of(&choice(&folder, Some("web-2")).chosen().unwrap()), "web-2");
+        let error = choice(&folder, Some(&pid)).chosen().unwrap_err().to_string();
         assert!(
             error.contains("several processes") && error.contains("is web-1 of cluster chat, running"),
             "{error}"
         );
-        assert!(choice(&folder, None).one().unwrap_err().to_string().starts_with("several processes run"));
     }
 
     fn number(counters: &headcount::counters::Counters) -> String {
@@ -198,9 +181,9 @@ mod tests {
     fn a_file_that_cannot_be_read_has_a_status_that_says_why() {
         let folder = Folder::new("strange");
         std::fs::write(folder.0.join("headcount.77.0"), "short").unwrap();
-        let error = choice(&folder, Some("77")).one().unwrap_err();
+        let error = choice(&folder, Some("77")).chosen().unwrap_err();
         assert!(matches!(error, Error::Unseen { status: status::STRANGE, .. }), "{error}");
-        let error = choice(&folder, Some("web-1")).one().unwrap_err().to_string();
+        let error = choice(&folder, Some("web-1")).chosen().unwrap_err().to_string();
         assert!(error.ends_with("(1 of their files cannot be read)"), "{error}");
     }
 }

@@ -4,7 +4,6 @@ use super::options::Args;
 use crate::error::Error;
 use crate::ui;
 use headcount::counters::{Counters, default_dir};
-use headcount_net::Interface;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -43,26 +42,7 @@ pub(crate) fn keep(args: &Args) -> Result<Counters, Error> {
     }
 }
 
-/// Says who the node is, for readers.
-pub(crate) fn tell(args: &Args, clients: SocketAddr, counters: &Counters) {
-    counters.set_fact("node", &args.name);
-    counters.set_fact("cluster", &args.cluster);
+/// Says where clients connect, for readers. Who the node is and how it reaches the others is told where it joins.
+pub(crate) fn tell(clients: SocketAddr, counters: &Counters) {
     counters.set_fact("listen", &clients.to_string());
-    if args.peers.is_empty() && args.bind.is_none() {
-        counters.set_fact("mode", "multicast");
-        counters.set_fact("group", &args.group.to_string());
-    } else {
-        counters.set_fact("mode", "unicast");
-        counters.set_fact("peers", &args.peers.join(" "));
-    }
-    if let Some(bind) = args.bind {
-        counters.set_fact("bind", &bind.to_string());
-    }
-    let interface = match args.interface {
-        Interface::Loopback => "lo".into(),
-        Interface::V4(ip) => ip.to_string(),
-        Interface::V6(index) => format!("number {index}"),
-        _ => "another".into(),
-    };
-    counters.set_fact("interface", &interface);
 }

