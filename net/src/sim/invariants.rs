@@ -401,7 +401,15 @@ impl Process {
                 false => peer.before != Some(life),
             })
         };
-        while let Ok(event) = self.subscription.try_recv() {
+        while let Some(event) = self.untaken.pop_front().or_else(|| self.subscription.try_recv().ok()) {
+            if self.obeyed > 0
+                && let EventKind::Leave(entry) = &event.kind
+                && entry.is_local()
+            {
+                self.obeyed -= 1;
+                self.view.note_edge(&event.kind)?;
+                continue;
+            }
             if let EventKind::Join(entry) | EventKind::Leave(entry) | EventKind::Update { new: entry, .. } =
                 &event.kind
                 && entry.is_local()

@@ -18,6 +18,7 @@
 mod barriers;
 mod comparison;
 mod crowd;
+mod evictions;
 mod faults;
 mod idle;
 mod invariants;

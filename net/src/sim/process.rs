@@ -9,8 +9,8 @@ use crate::config::Timing;
 use crate::core::{Core, Limits, Mode, Notice, Security, Settings, Time};
 use crate::keys::Keys;
 use headcount::replica::Replica;
-use headcount::{Filter, Incarnation, NodeId, Session, Subscription, Tracker};
-use std::collections::{BTreeMap, BTreeSet};
+use headcount::{EntryRef, Event, Filter, Incarnation, NodeId, Session, Subscription, Tracker};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,6 +119,12 @@ pub(crate) struct Process {
     pub(crate) barriers: BTreeMap<u64, Vec<u64>>,
     pub(crate) barriers_begun: u64,
     pub(crate) barriers_reached: u64,
+    /// Questions for entries to be removed that are under way.
+    pub(crate) evictions: BTreeMap<u64, EntryRef>,
+    pub(crate) evictions_begun: u64,
+    /// Own entries that may be told to have left because others asked, and events that were looked at for that.
+    pub(crate) obeyed: u64,
+    pub(crate) untaken: VecDeque<Event>,
     /// Who was missing at those that were not.
     pub(crate) barriers_missed: Vec<NodeId>,
     /// What its core told the application.
@@ -155,6 +161,8 @@ impl Process {
             security: Security { cluster: sealing::NAME.to_owned(), keys, ..Security::clear(seed) },
             mode: build.mode,
             epoch,
+            // Some do and some do not.
+            obey_evictions: host % 3 != 2,
             ..Settings::plain(cluster, &build.name, seed)
         };
         let core = Core::new(settings, &tracker, Duration::ZERO);
@@ -189,6 +197,10 @@ impl Process {
             drops_untold: false,
             barriers: BTreeMap::new(),
             barriers_begun: 0,
+            evictions: BTreeMap::new(),
+            evictions_begun: 0,
+            obeyed: 0,
+            untaken: VecDeque::new(),
             barriers_reached: 0,
             barriers_missed: Vec::new(),
             notices: Vec::new(),

@@ -48,6 +48,9 @@ impl World {
             let timeout = Duration::from_millis(20 + self.rng.below(3_000));
             self.begin_barrier(host, timeout)?;
         }
+        if self.rng.below(50) == 0 {
+            self.ask_to_evict(host)?;
+        }
         Ok(())
     }
 

@@ -300,9 +300,12 @@ impl World {
         };
         let everywhere = matches!(input, Input::Stream(..) | Input::Leave { .. });
         let mut output = Output::default();
+        let obeyed = process.core.stats().evictions_obeyed;
         process.core.handle(now - process.started, input, &mut output);
+        let obeyed = process.core.stats().evictions_obeyed - obeyed;
+        self.record_evicted(id, obeyed)?;
         if let Some(epoch) = output.epoch {
-            let host = process.host;
+            let host = self.process(id).map_or(0, |process| process.host);
             self.keep_epoch(host, epoch)?;
         }
         for (target, bytes) in output.datagrams {
@@ -316,6 +319,7 @@ impl World {
         }
         self.check_step(id, everywhere)?;
         self.check_told(id, &output.notices, &output.barriers)?;
+        self.check_evicted(id, &output.evictions)?;
         self.plan_turn(id);
         self.end_if_over(id)
     }

@@ -77,9 +77,6 @@ fn random_seeds_keep_every_invariant() {
         "implausible",
         "quarantines",
         "quarantined",
-        // No application here asks for evictions; see tests/evict.rs and the tests of core/.
-        "evictions_obeyed",
-        "evictions_refused",
         // This one needs a relay that makes something up.
         "relayed_lanes_refused",
     ];
