@@ -8,10 +8,12 @@ pub(crate) mod admin;
 use headcount_tools::Limit;
 use headcount_tools::line::{Client, ClientError, Listed, Reply};
 use headcount_tools::process::{NodeCommand, NodeProcess};
+use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Long enough on a busy machine; nothing waits for it that works.
@@ -26,7 +28,7 @@ pub(crate) fn program() -> PathBuf {
     env!("CARGO_BIN_EXE_headcount").into()
 }
 
-/// The command line under test, to its end. What it prints must fit a pipe.
+/// The command line under test, to its end.
 pub(crate) fn headcount(args: &[&str]) -> Output {
     let mut child = Command::new(program())
         .args(args)
@@ -35,14 +37,27 @@ pub(crate) fn headcount(args: &[&str]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program runs");
+    // Read while it runs: what does not fit a pipe would keep it from ending.
+    let out = all_of(child.stdout.take().expect("a pipe"));
+    let err = all_of(child.stderr.take().expect("a pipe"));
     let ended = Limit::after(Duration::from_secs(60))
         .poll(PAUSE, || Ok::<_, headcount_tools::Stopped>(child.try_wait().expect("a child")));
     if ended.is_err() {
         child.kill().expect("a child");
     }
-    let output = child.wait_with_output().expect("its output");
-    assert!(ended.is_ok(), "{args:?} does not end: {}{}", stdout(&output), stderr(&output));
+    let status = child.wait().expect("a child");
+    let [stdout, stderr] = [out, err].map(|reading| reading.join().expect("it is read"));
+    let output = Output { status, stdout, stderr };
+    assert!(ended.is_ok(), "{args:?} does not end: {}{}", self::stdout(&output), self::stderr(&output));
     output
+}
+
+fn all_of(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("a pipe");
+        bytes
+    })
 }
 
 /// A process that does not outlive its test, however that ends.
