@@ -79,7 +79,9 @@ impl Exposition {
         let mut out = String::new();
         for (name, family) in &self.0 {
             let _ = writeln!(out, "# TYPE {name} {}", family.kind);
-            if !family.unit.is_empty() && name.ends_with(family.unit) {
+            // It may be left out, and strict parsers mind it at histograms.
+            let says_unit = family.kind != "histogram" && !family.unit.is_empty();
+            if says_unit && name.ends_with(family.unit) {
                 let _ = writeln!(out, "# UNIT {name} {}", family.unit);
             }
             let _ = writeln!(out, "# HELP {name} {}", escaped(&family.help));
