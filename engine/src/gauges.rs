@@ -1,6 +1,7 @@
 //! What a tracker shows of itself once a second in a counters file.
 
 use crate::counters::{Counters, Field, Number, Schema};
+use crate::shard::State;
 use crate::sync::{Arc, Ordering};
 use crate::tracker::Inner;
 use crate::{ShardStats, Stats};
@@ -79,7 +80,7 @@ pub(crate) fn show(inner: &Arc<Inner>, counters: &Counters) {
     let mut is_shown = false;
     counters.every_second(move || {
         let Some(inner) = tracker.upgrade() else { return false };
-        gauges.set(&inner.measure());
+        gauges.set(&inner.measure(State::set_gauges));
         if !is_shown {
             row.show();
             is_shown = true;
@@ -89,12 +90,12 @@ pub(crate) fn show(inner: &Arc<Inner>, counters: &Counters) {
 }
 
 impl Inner {
-    /// Numbers about the tracker; those of the shards are shown to whoever reads the counters, too.
-    pub(crate) fn measure(&self) -> Stats {
+    /// Numbers about the tracker. Each shard is looked at under its lock, by `look` as well.
+    pub(crate) fn measure(&self, look: impl Fn(&mut State)) -> Stats {
         let mut stats = Stats { entries_local: self.entries_local(), ..Stats::default() };
         for shard in &self.shards {
             let mut state = shard.lock();
-            state.set_gauges();
+            look(&mut state);
             let shard = ShardStats {
                 entries: state.store.len(),
                 topics: state.store.topics.len(),

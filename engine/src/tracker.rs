@@ -350,7 +350,7 @@ impl Tracker {
     /// Numbers about the tracker.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.inner.measure()
+        self.inner.measure(|_| ())
     }
 
     /// Ends the tracker: every entry of this node's sessions leaves, with its event; entries of other nodes stay as they

@@ -108,11 +108,10 @@ impl Row {
     pub fn hide(&self) {
         self.shown().store(0, Ordering::Release);
         for (field, first) in self.schema.placed() {
+            let words = &self.region.words()[self.at + first..][..field.words()];
             if field.kind == Kind::Text {
-                let words = &self.region.words()[self.at + first..][..field.words()];
                 label::write::<0>(words, b"");
             } else {
-                let words = &self.region.words()[self.at + first..][..field.words()];
                 words.iter().for_each(|word| word.store(0, Ordering::Relaxed));
             }
         }
