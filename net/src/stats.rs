@@ -2,31 +2,18 @@
 
 use headcount::counters::Field;
 
-/// What is no counter, and its unit.
-const GAUGES: [(&str, &str); 2] = [("receive_buffer_bytes", "bytes"), ("send_budget", "bytes/s")];
-
-const fn is_same(a: &str, b: &str) -> bool {
-    let (a, b) = (a.as_bytes(), b.as_bytes());
-    let mut at = 0;
-    while at < a.len() && at < b.len() && a[at] == b[at] {
-        at += 1;
-    }
-    a.len() == b.len() && at == a.len()
+macro_rules! field {
+    ($name:ident, $help:expr) => {
+        Field::counter(stringify!($name), "", $help)
+    };
+    ($name:ident, $help:expr, $unit:literal) => {
+        Field::gauge(stringify!($name), $unit, $help)
+    };
 }
 
-const fn field(name: &'static str, help: &'static str) -> Field {
-    let mut at = 0;
-    while at < GAUGES.len() {
-        if is_same(name, GAUGES[at].0) {
-            return Field::gauge(name, GAUGES[at].1, help);
-        }
-        at += 1;
-    }
-    Field::counter(name, "", help)
-}
-
+/// A name with a unit behind it is a gauge.
 macro_rules! counters {
-    ($($(#[doc = $doc:literal])* $name:ident),* $(,)?) => {
+    ($($(#[doc = $doc:literal])* $name:ident $([$unit:literal])?),* $(,)?) => {
         /// Numbers about a node's traffic, since it joined. Counters, but for `receive_buffer_bytes` and `send_budget`.
         #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
         #[non_exhaustive]
@@ -41,7 +28,7 @@ macro_rules! counters {
             }
 
             /// As a counters file describes them.
-            pub(crate) const FIELDS: &'static [Field] = &[$(field(stringify!($name), concat!($($doc),*))),*];
+            pub(crate) const FIELDS: &'static [Field] = &[$(field!($name, concat!($($doc),*) $(, $unit)?)),*];
 
             #[cfg(any(test, feature = "sim"))]
             pub(crate) fn add(&mut self, other: &Self) {
@@ -167,7 +154,7 @@ counters! {
     /// Nodes that left and had their entries stay listed for a while.
     handovers,
     /// Receive buffer that the system granted, in bytes.
-    receive_buffer_bytes,
+    receive_buffer_bytes ["bytes"],
     /// Of the datagrams sent again, those that went once to the whole group, because several nodes had asked.
     repairs_to_group,
     /// Times that a node asked for a datagram that another had asked for a moment before: both had it at once.
@@ -187,5 +174,5 @@ counters! {
     /// Questions of other nodes to remove an entry that were refused, because this node does not allow that.
     evictions_refused,
     /// The send budget as it is, in bytes a second.
-    send_budget,
+    send_budget ["bytes/s"],
 }

@@ -14,7 +14,7 @@ pub(super) const PREFIX: &str = "headcount.";
 /// Files that this process has made.
 static MADE: AtomicU64 = AtomicU64::new(0);
 
-/// Where counters files are kept if nobody says otherwise: `/dev/shm`, or the system's directory for temporary files where that is not.
+/// Where counters files are kept, and admin sockets beside them, if nobody says otherwise: `/dev/shm`, or the system's directory for temporary files where that is not.
 #[must_use]
 pub fn default_dir() -> PathBuf {
     let shared = Path::new("/dev/shm");

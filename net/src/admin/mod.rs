@@ -22,7 +22,8 @@ mod place;
 mod protocol;
 mod server;
 
-pub use place::{default_dir, pid_of};
+pub use headcount::counters::default_dir;
+pub use place::pid_of;
 pub use protocol::{
     Change, Code, EntryRow, Hello, LaneRow, NodeRow, Outcome, PROTOCOL, REQUEST_LEN_MAX, Request, Row, Text,
     Why,

@@ -18,13 +18,6 @@ const BACKLOG: i32 = 16;
 /// Sockets of one process without a path of their own.
 const NUMBERS: u32 = 1024;
 
-/// Where sockets are that were given no path: the shared-memory file system where there is one, else the directory for temporary files.
-#[must_use]
-pub fn default_dir() -> PathBuf {
-    let shared = Path::new("/dev/shm");
-    if shared.is_dir() { shared.to_owned() } else { std::env::temp_dir() }
-}
-
 /// The name of a socket without a path, the `number`-th of a process.
 fn name_of(pid: u32, number: u32) -> String {
     format!("headcount.{pid}.{number}.admin")

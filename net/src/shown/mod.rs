@@ -8,7 +8,7 @@ mod words;
 use crate::config::Config;
 use crate::core::{BarrierOutcome, Core, Measure, Output, Phase, Settings, Time};
 use crate::stats::NetStats;
-use headcount::counters::{Counters, Histogram, Number, Row};
+use headcount::counters::{Counters, Histogram, Number, Row, Text};
 use headcount::{NodeId, Tracker};
 use peers::Peers;
 use std::net::SocketAddr;
@@ -42,7 +42,7 @@ pub(crate) struct Board {
     counters: Counters,
     tracker: Tracker,
     epoch: Epoch,
-    node: Row,
+    node: Node,
     net: Vec<Number>,
     times: Times,
     peers: Peers,
@@ -55,6 +55,35 @@ pub(crate) struct Board {
     /// The probe under way, and what was told when the last one began.
     probing: Option<Time>,
     probed: Option<(Time, u64)>,
+}
+
+/// What changes of the node's row.
+#[derive(Debug)]
+struct Node {
+    row: Row,
+    /// In the order in which [`Board::show_node`] has them.
+    numbers: [Number; 9],
+    members: Number,
+    key_epochs: (Text, Vec<u16>),
+}
+
+impl Node {
+    fn new(row: Row) -> Self {
+        let numbers = [
+            "id",
+            "epoch",
+            "status",
+            "multicast",
+            "copies",
+            "fallback_since",
+            "stale_since",
+            "patience",
+            "key_epoch",
+        ];
+        let numbers = numbers.map(|name| row.number(name));
+        let members = row.number("members");
+        Self { numbers, members, key_epochs: (row.text("key_epochs"), Vec::new()), row }
+    }
 }
 
 #[derive(Debug)]
@@ -129,7 +158,7 @@ impl Board {
             tracker: tracker.clone(),
             counters,
             epoch,
-            node,
+            node: Node::new(node),
             seen: NetStats::default(),
             life: 0,
             key_epoch: 0,
@@ -137,7 +166,7 @@ impl Board {
             probing: None,
             probed: None,
         };
-        for row in [&shown.node, &net, &times] {
+        for row in [&shown.node.row, &net, &times] {
             row.show();
         }
         Some(shown)
@@ -155,10 +184,13 @@ impl Board {
 
     /// Whether a probe is to begin, and until when it may take.
     pub(crate) fn probe(&mut self, now: Time, core: &Core) -> Option<Time> {
+        // Every turn of the thread asks.
+        if self.probing.is_some() || self.probed.is_some_and(|(at, _)| now < at + PROBE_EVERY) {
+            return None;
+        }
         let tells = core.stats().delta_ops_sent;
-        let due = self.probed.is_none_or(|(at, told)| now >= at + PROBE_EVERY && tells != told);
-        let may = self.probing.is_none() && *core.phase() == Phase::Live;
-        if !due || !may || tells == 0 || core.peers_shown(now).next().is_none() {
+        let told = self.probed.map_or(0, |(_, told)| told);
+        if tells == told || *core.phase() != Phase::Live || core.peers_shown(now).next().is_none() {
             return None;
         }
         self.probed = Some((now, tells));
@@ -203,7 +235,8 @@ impl Board {
         }
         self.seen = stats;
         self.show_node(now, core);
-        self.peers.show(now, self.epoch, core, &self.tracker, &self.counters);
+        let members = self.peers.show(now, self.epoch, core, &self.tracker, &self.counters);
+        self.node.members.set(members);
     }
 
     fn show_node(&mut self, now: Time, core: &Core) {
@@ -228,21 +261,25 @@ impl Board {
             self.counters.note_event(&format!("seals with the key of epoch {key_epoch} now"));
         }
         self.key_epoch = key_epoch;
-        for (name, value) in [
-            ("id", u64::from(core.node().0)),
-            ("epoch", u64::from(life)),
-            ("status", status),
-            ("members", peers::up(core, now)),
-            ("multicast", u64::from(core.multicasts())),
-            ("copies", core.fan_out().len() as u64),
-            ("fallback_since", self.epoch.at_if(core.fallback_since())),
-            ("stale_since", self.epoch.at_if(core.stale_since())),
-            ("patience", 1_000 + u64::from(core.strain(now))),
-            ("key_epoch", u64::from(key_epoch)),
-        ] {
-            self.node.number(name).set(value);
+        let values = [
+            u64::from(core.node().0),
+            u64::from(life),
+            status,
+            u64::from(core.multicasts()),
+            core.fan_out().len() as u64,
+            self.epoch.at_if(core.fallback_since()),
+            self.epoch.at_if(core.stale_since()),
+            1_000 + u64::from(core.strain(now)),
+            u64::from(key_epoch),
+        ];
+        for (number, value) in self.node.numbers.iter().zip(values) {
+            number.set(value);
         }
-        self.node.text("key_epochs").set(&words::of_epochs(&key_epochs));
+        let (text, shown) = &mut self.node.key_epochs;
+        if *shown != key_epochs {
+            text.set(&words::of_epochs(&key_epochs));
+            *shown = key_epochs;
+        }
     }
 }
 

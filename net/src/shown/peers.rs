@@ -45,11 +45,6 @@ struct PairLine {
     said_at: Number,
 }
 
-/// How many are not down.
-pub(super) fn up(core: &Core, now: Time) -> u64 {
-    core.peers_shown(now).filter(|peer| peer.state != MemberState::Down).count() as u64
-}
-
 fn code(state: MemberState) -> u64 {
     match state {
         MemberState::Up => 1,
@@ -145,6 +140,7 @@ impl Peers {
         }
     }
 
+    /// Shows them as they are; how many are not down.
     pub(super) fn show(
         &mut self,
         now: Time,
@@ -152,10 +148,12 @@ impl Peers {
         core: &Core,
         tracker: &Tracker,
         counters: &Counters,
-    ) {
+    ) -> u64 {
+        let mut up = 0;
         let mut gone = self.rows.keys().copied().collect::<BTreeSet<_>>();
         for peer in core.peers_shown(now) {
             gone.remove(&peer.node);
+            up += u64::from(peer.state != MemberState::Down);
             let is_new = !self.rows.contains_key(&peer.node);
             if is_new {
                 let Some(at) = self.free.pop() else { continue };
@@ -183,6 +181,7 @@ impl Peers {
                 }
             }
         }
+        up
     }
 
     /// A node has said how long it had not heard another.
