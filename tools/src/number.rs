@@ -19,9 +19,14 @@ pub(crate) fn grouped(number: u64) -> String {
     grouped
 }
 
+/// A number of things.
+pub(crate) fn counted(count: u64, one: &str, more: &str) -> String {
+    format!("{} {}", grouped(count), if count == 1 { one } else { more })
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{grouped, within};
+    use super::{counted, grouped, within};
 
     #[test]
     fn a_number_is_within_its_bounds_or_refused_with_them() {
@@ -37,5 +42,9 @@ mod tests {
         assert_eq!(grouped(999), "999");
         assert_eq!(grouped(1_000), "1,000");
         assert_eq!(grouped(1_234_567), "1,234,567");
+        assert_eq!(
+            (counted(1, "topic", "topics"), counted(1200, "topic", "topics")),
+            ("1 topic".into(), "1,200 topics".into())
+        );
     }
 }

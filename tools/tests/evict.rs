@@ -4,10 +4,20 @@
 
 mod support;
 
+use headcount_tools::process::NodeProcess;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use support::admin::{Folder, all_know, stand_between};
 use support::{Person, Site, signal, until};
+
+/// Two nodes with admin sockets that know each other, and a client of each.
+fn two(folder: &Folder) -> (Site, [NodeProcess; 2], [Person; 2]) {
+    let site = Site::new();
+    let nodes = ["web-1", "web-2"].map(|name| folder.node(&site, name));
+    let [mut first, mut second] = nodes.each_ref().map(Person::of);
+    all_know(&mut [&mut first, &mut second], 2);
+    (site, nodes, [first, second])
+}
 
 #[test]
 fn entries_of_a_node_that_is_silent_are_ghosts() {
@@ -39,10 +49,8 @@ fn entries_of_a_node_that_is_silent_are_ghosts() {
 
 #[test]
 fn an_entry_is_removed_by_its_owner_and_leaves_everywhere() {
-    let (site, folder) = (Site::new(), Folder::new());
-    let (web1, web2) = (folder.node(&site, "web-1"), folder.node(&site, "web-2"));
-    let (mut alice, mut bob) = (Person::of(&web1), Person::of(&web2));
-    all_know(&mut [&mut alice, &mut bob], 2);
+    let folder = Folder::new();
+    let (_site, _nodes, [mut alice, mut bob]) = two(&folder);
     let ghost = alice.ok("JOIN room:1 alice");
     bob.until_ok("COUNT room:1", "1");
     let out = folder.ok(&["evict", "room:1", "alice", "--process", "web-2"]);
@@ -67,10 +75,8 @@ fn an_entry_is_removed_by_its_owner_and_leaves_everywhere() {
 
 #[test]
 fn of_several_with_one_key_none_is_removed_unless_one_is_named() {
-    let (site, folder) = (Site::new(), Folder::new());
-    let (web1, web2) = (folder.node(&site, "web-1"), folder.node(&site, "web-2"));
-    let (mut alice, mut other) = (Person::of(&web1), Person::of(&web2));
-    all_know(&mut [&mut alice, &mut other], 2);
+    let folder = Folder::new();
+    let (_site, _nodes, [mut alice, mut other]) = two(&folder);
     let refs = [alice.ok("JOIN room:1 alice"), other.ok("JOIN room:1 alice")];
     for person in [&mut alice, &mut other] {
         person.until_ok("COUNT room:1", "2");
@@ -111,10 +117,8 @@ fn a_node_that_was_not_told_to_obey_keeps_its_entries() {
 
 #[test]
 fn a_client_that_comes_back_while_its_ghost_is_evicted_stays() {
-    let (site, folder) = (Site::new(), Folder::new());
-    let (web1, web2) = (folder.node(&site, "web-1"), folder.node(&site, "web-2"));
-    let (mut alice, mut bob) = (Person::of(&web1), Person::of(&web2));
-    all_know(&mut [&mut alice, &mut bob], 2);
+    let folder = Folder::new();
+    let (_site, _nodes, [mut alice, mut bob]) = two(&folder);
     alice.ok("JOIN room:1 alice");
     bob.until_ok("COUNT room:1", "1");
     let over = AtomicBool::new(false);
@@ -154,10 +158,8 @@ fn a_client_that_comes_back_while_its_ghost_is_evicted_stays() {
 
 #[test]
 fn views_that_are_one_agree_while_entries_come_and_go() {
-    let (site, folder) = (Site::new(), Folder::new());
-    let (web1, web2) = (folder.node(&site, "web-1"), folder.node(&site, "web-2"));
-    let (mut alice, mut bob) = (Person::of(&web1), Person::of(&web2));
-    all_know(&mut [&mut alice, &mut bob], 2);
+    let folder = Folder::new();
+    let (_site, _nodes, [mut alice, mut bob]) = two(&folder);
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -186,10 +188,8 @@ fn views_that_are_one_agree_while_entries_come_and_go() {
 
 #[test]
 fn where_views_differ_is_named_by_lane_and_observer() {
-    let (site, folder) = (Site::new(), Folder::new());
-    let (web1, web2) = (folder.node(&site, "web-1"), folder.node(&site, "web-2"));
-    let (mut alice, mut bob) = (Person::of(&web1), Person::of(&web2));
-    all_know(&mut [&mut alice, &mut bob], 2);
+    let folder = Folder::new();
+    let (_site, [web1, web2], [mut alice, mut bob]) = two(&folder);
     alice.ok("JOIN room:1 alice");
     bob.until_ok("COUNT room:1", "1");
     // A process that tells something else of one lane of web-1.

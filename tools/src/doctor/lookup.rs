@@ -2,9 +2,9 @@
 
 use super::patient::Patient;
 use super::sample::Sample;
+use crate::inspect::choose::dir_problem;
 use headcount::counters::{Life, find};
 use serde::Serialize;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -33,17 +33,7 @@ pub(crate) struct Found {
 /// # Errors
 /// Why there is nothing to look at, in words.
 pub(crate) fn look(dir: &Path) -> Result<Found, String> {
-    let files = find(dir).map_err(|error| {
-        let problem = match error.kind() {
-            ErrorKind::NotFound => "there is no such directory; leave --dir out for the usual one".to_owned(),
-            ErrorKind::NotADirectory => {
-                "it is not a directory; name the one that the counters files are in".into()
-            }
-            ErrorKind::PermissionDenied => "this user may not read it; run this as its owner".into(),
-            _ => error.to_string(),
-        };
-        format!("--dir {}: {problem}", dir.display())
-    })?;
+    let files = find(dir).map_err(|error| format!("--dir {}: {}", dir.display(), dir_problem(&error)))?;
     let mut found = Found::default();
     let mut readers = Vec::new();
     for file in files {

@@ -2,6 +2,7 @@
 
 use super::sample::{Node, Sample};
 use super::system::System;
+use crate::inspect::choose::{is_alive, name_of};
 use headcount::counters::{Life, Reader};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
@@ -38,9 +39,8 @@ impl Patient {
         let between = at.elapsed();
         let turns = now.loop_lag.since(&before.loop_lag);
         let lag = Lag { turns: turns.count(), p99: turns.quantile(0.99).unwrap_or(0) };
-        let named = reader.fact("node").or_else(|| reader.fact("program"));
         Self {
-            name: named.unwrap_or_else(|| reader.pid().to_string()),
+            name: name_of(reader),
             cluster: reader.fact("cluster").unwrap_or_default(),
             pid: reader.pid(),
             file: reader.path().to_owned(),
@@ -71,6 +71,6 @@ impl Patient {
     }
 
     pub(crate) fn is_alive(&self) -> bool {
-        matches!(self.life, Life::Running | Life::Silent(_))
+        is_alive(self.life)
     }
 }

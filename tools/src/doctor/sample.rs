@@ -1,11 +1,9 @@
 //! What a counters file says at one moment, as plain values: what the checks look at, and what their tests make up.
 
+use crate::inspect::span::ALL_CHANGES;
 use headcount::counters::{Distribution, Reader, TableReader};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Sampled topics of each shard, as the tracker lays them out: `topic_sample` has so many rows for each row of `shard`.
-const SAMPLES: usize = 16;
 
 /// See the module's documentation. What an older version does not show is zero, empty or missing.
 #[derive(Clone, Debug, Default)]
@@ -258,13 +256,14 @@ fn shards_of(reader: &Reader) -> Vec<Shard> {
     let samples = reader.table("topic_sample");
     let topics = |shard: usize| {
         let table = samples.as_ref()?;
-        let live = (shard * SAMPLES..(shard + 1) * SAMPLES).filter(|&row| table.is_live(row));
+        // So many rows for each row of `shard`.
+        let each = table.rows() / shards.rows().max(1);
+        let live = (shard * each..(shard + 1) * each).filter(|&row| table.is_live(row));
         Some(live.filter_map(|row| table.text(row, "topic")).collect())
     };
-    let changes = ["tracked_total", "updated_total", "untracked_total", "remote_operations_total"];
     let shard = |row: usize| Shard {
         number: row,
-        changes: changes.iter().map(|name| number(shards, row, name)).sum(),
+        changes: ALL_CHANGES.iter().map(|name| number(shards, row, name)).sum(),
         entries: number(shards, row, "entries"),
         sampled: topics(row).unwrap_or_default(),
     };

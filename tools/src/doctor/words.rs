@@ -1,6 +1,7 @@
 //! Times, sizes and lists as people read them.
 
-use crate::number::grouped;
+use crate::inspect::words;
+use crate::number::{counted, grouped};
 use std::time::Duration;
 
 /// Names that are told; of more than that it is told how many.
@@ -35,8 +36,7 @@ pub(super) fn bytes(bytes: u64) -> String {
 
 /// `1 peer`, `2 peers`.
 pub(super) fn count(count: u64, one: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{} {one}{plural}", grouped(count))
+    counted(count, one, &format!("{one}s"))
 }
 
 /// `web-2, web-3 and 5 more`.
@@ -51,7 +51,7 @@ pub(super) fn list<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String 
 
 /// Without what a terminal would obey: names are others' texts.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    words::plain(text, usize::MAX)
 }
 
 /// A part of a whole, in percent.

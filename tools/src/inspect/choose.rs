@@ -4,7 +4,7 @@ use super::snapshot::life_words;
 use super::status;
 use crate::error::Error;
 use headcount::counters::{Found, Life, ReadError, Reader, default_dir, find};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 /// Options of every command that looks at running processes.
@@ -42,6 +42,18 @@ pub(crate) fn name_of(reader: &Reader) -> String {
     named.unwrap_or_else(|| reader.pid().to_string())
 }
 
+/// Why a directory could not be searched, and what to do.
+pub(crate) fn dir_problem(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such directory; leave --dir out for the usual one".into(),
+        ErrorKind::NotADirectory => {
+            "it is not a directory; name the one that the counters files are in".into()
+        }
+        ErrorKind::PermissionDenied => "this user may not read it; run this as its owner".into(),
+        _ => error.to_string(),
+    }
+}
+
 /// Whether the process is there, whatever it does.
 pub(crate) fn is_alive(life: Life) -> bool {
     matches!(life, Life::Running | Life::Silent(_))
@@ -55,19 +67,7 @@ impl Where {
     /// Every counters file of the directory.
     pub(crate) fn find(&self) -> Result<Vec<Found>, Error> {
         let dir = self.dir();
-        find(&dir).map_err(|error| {
-            let problem = match error.kind() {
-                ErrorKind::NotFound => {
-                    "there is no such directory; leave --dir out for the usual one".to_owned()
-                }
-                ErrorKind::NotADirectory => {
-                    "it is not a directory; name the one that the counters files are in".into()
-                }
-                ErrorKind::PermissionDenied => "this user may not read it; run this as its owner".into(),
-                _ => error.to_string(),
-            };
-            Error::option("--dir", dir.display(), problem)
-        })
+        find(&dir).map_err(|error| Error::option("--dir", dir.display(), dir_problem(&error)))
     }
 
     /// That nothing runs, and how to have something to look at.

@@ -2,9 +2,10 @@
 
 use super::link::Link;
 use super::lookup::{self, Options};
-use super::table::{self, counted, shown};
+use super::table::{self, shown};
 use super::{Name, NameParser, print, print_json};
 use crate::error::Error;
+use crate::number::counted;
 use crate::ui;
 use headcount_net::admin::{Request, Row, Text};
 use std::process::ExitCode;

@@ -1,9 +1,10 @@
 //! `headcount ghosts`: entries that may not be true any more.
 
 use super::lookup::{self, Options};
-use super::table::{self, counted, shown};
+use super::table::{self, shown};
 use super::{print, print_json};
 use crate::error::Error;
+use crate::number::counted;
 use crate::ui;
 use headcount_net::admin::{Request, Row};
 use std::process::ExitCode;

@@ -31,11 +31,6 @@ pub(super) fn entry(row: &EntryRow) -> String {
     format!("{key:<16} {node:<12} {session:<8} {heard:<9} {:<35} {meta}\n", row.entry)
 }
 
-/// A number of things.
-pub(super) fn counted(count: u64, one: &str, more: &str) -> String {
-    format!("{} {}", crate::number::grouped(count), if count == 1 { one } else { more })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -51,9 +46,5 @@ mod tests {
             ("here".into(), "0.04 s".into(), "59.99 s".into())
         );
         assert_eq!(age(Some(125_000)), "2 min");
-        assert_eq!(
-            (counted(1, "topic", "topics"), counted(1200, "topic", "topics")),
-            ("1 topic".into(), "1,200 topics".into())
-        );
     }
 }

@@ -1,9 +1,10 @@
 //! `headcount topics`: the largest topics.
 
 use super::lookup::{self, Options};
-use super::table::{counted, shown};
+use super::table::shown;
 use super::{print, print_json};
 use crate::error::Error;
+use crate::number::counted;
 use crate::number::{grouped, within};
 use crate::ui;
 use headcount_net::admin::{Request, Row};

@@ -3,9 +3,9 @@
 use super::link::{Link, Lost};
 use super::lookup;
 use super::print;
-use super::table::counted;
 use super::verdict::{Item, Judge, Report};
 use crate::error::Error;
+use crate::number::counted;
 use crate::number::within;
 use crate::ui;
 use headcount_net::admin::{Request, Row};

@@ -179,13 +179,8 @@ pub(super) fn keys(patient: &Patient) -> Option<Finding> {
 mod tests {
     use super::super::super::finding::Status;
     use super::super::super::sample::Pair;
-    use super::super::made::{self, MS, S};
+    use super::super::made::{self, MS, S, found};
     use super::*;
-
-    fn found(finding: Option<Finding>) -> (Status, String) {
-        let finding = finding.expect("there is something to check");
-        (finding.status, finding.what)
-    }
 
     #[test]
     fn peers_that_are_down_suspect_or_not_heard_are_named() {

@@ -1,5 +1,6 @@
 //! A made-up process that is well, for tests to make ill.
 
+use super::super::finding::{Finding, Status};
 use super::super::patient::{Lag, Patient};
 use super::super::sample::{Engine, Node, Pair, Peer, Sample, Shard, state};
 use super::super::system::System;
@@ -10,6 +11,12 @@ use std::time::Duration;
 pub(crate) const MS: u64 = 1_000_000;
 pub(crate) const S: u64 = 1_000 * MS;
 const NOW: u64 = 1_000_000 * S;
+
+/// What a check has found, which had something to check.
+pub(crate) fn found(finding: Option<Finding>) -> (Status, String) {
+    let finding = finding.expect("there is something to check");
+    (finding.status, finding.what)
+}
 
 /// A peer that was heard just now.
 pub(crate) fn peer(sample: &Sample) -> Peer {

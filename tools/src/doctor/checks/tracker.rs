@@ -195,13 +195,8 @@ pub(super) fn subscriptions(patient: &Patient) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::super::super::finding::Status;
-    use super::super::made;
+    use super::super::made::{self, found};
     use super::*;
-
-    fn found(finding: Option<Finding>) -> (Status, String) {
-        let finding = finding.expect("there is something to check");
-        (finding.status, finding.what)
-    }
 
     #[test]
     fn huge_pages_that_are_off_forbidden_or_few_are_told() {

@@ -128,13 +128,8 @@ pub(super) fn quarantine(patient: &Patient) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::super::super::finding::Status;
-    use super::super::made;
+    use super::super::made::{self, found};
     use super::*;
-
-    fn found(finding: Option<Finding>) -> (Status, String) {
-        let finding = finding.expect("there is something to check");
-        (finding.status, finding.what)
-    }
 
     #[test]
     fn drops_count_most_while_they_happen() {
