@@ -23,8 +23,8 @@ pub enum Eviction {
     /// The entry was there in exactly that version, and its owner has removed it. It leaves everywhere as if its session had untracked
     /// it, here too, within milliseconds of this.
     Removed,
-    /// The owner has no entry of that version any more: it was updated, re-tracked or removed meanwhile, or that life of the node is
-    /// over. Nothing has changed.
+    /// The owner has no entry of that version any more: it was updated, re-tracked or removed meanwhile. Or this node has heard a later
+    /// life of that node, with which everything of an earlier one is gone. Nothing has changed.
     Gone,
 }
 

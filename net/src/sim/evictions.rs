@@ -75,6 +75,11 @@ impl World {
             let Some(of) = process.evictions.remove(question) else {
                 return breach("17", format!("n{} ended question {question} twice", process.host));
             };
+            // A process that is stopped, or cut off, may still have what is gone for whoever has heard its successor.
+            let life = process.replica.highest_incarnation(of.node);
+            if *outcome == EvictOutcome::Answered(Answer::Gone) && life > Some(of.incarnation) {
+                continue;
+            }
             let EvictOutcome::Answered(answer @ (Answer::Removed | Answer::Gone)) = outcome else {
                 continue;
             };
