@@ -33,16 +33,13 @@ fn main() -> Result<(), Box<dyn Error>> {
             if args.control { Watched::control(shape, number) } else { Watched::new(shape, number)? };
         // The first one warms up.
         let rounds = (0..=rounds).map(|number| watched.round(number)).skip(1).collect();
-        eprintln!("pair {} of {}", number + 1, args.pairs);
+        writeln!(io::stderr(), "watched: pair {} of {}", number + 1, args.pairs)?;
         Ok(rounds)
     };
     let pairs = (0..usize::try_from(args.pairs)?).map(pair).collect::<Result<Vec<_>, _>>()?;
     let mut out = io::stdout().lock();
-    writeln!(
-        out,
-        "{:<10} {:>12} {:>12} {:>8}   {}",
-        "operation", "without, ns", "with, ns", "ratio", "of the pairs"
-    )?;
+    let (without, with) = ("without, ns", "with, ns");
+    writeln!(out, "operation  {without:>12} {with:>12}    ratio   of the pairs")?;
     for Cost { operation, without_ns, with_ns, ratio, range: [low, high] } in costs(&pairs) {
         writeln!(
             out,

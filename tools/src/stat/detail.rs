@@ -250,7 +250,7 @@ fn topics(now: &Snapshot, out: &mut String) {
     for (members, topic) in topics.into_iter().take(SHOWN) {
         grid.row([grouped(members), topic]);
     }
-    out.push_str("\nLargest topics (of those that one change in 64 was in)\n");
+    out.push_str("\nLargest topics (of those whose changes were sampled)\n");
     grid.write(2, out);
 }
 

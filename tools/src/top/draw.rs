@@ -25,7 +25,7 @@ const HELP: &[(&str, &str)] = &[
     ("Up, Down, PgUp, PgDn", "scroll it"),
     ("Left, Right, p, n", "another process"),
     ("", ""),
-    ("hottest topics", "estimated from one change in 64"),
+    ("hottest topics", "estimated from samples of the changes"),
     ("indirect", "a node that only others hear"),
     ("a shard in red", "has over three times its share"),
     ("the curve of a time", "p99 between two looks"),
@@ -229,7 +229,7 @@ fn times(picture: &Picture, width: usize) -> Vec<Line<'static>> {
 fn topics(picture: &Picture, hot: bool, width: usize) -> Vec<Line<'static>> {
     let topics = if hot { &picture.hot } else { &picture.large };
     if topics.is_empty() {
-        return none("none was sampled yet: one change in 64 is");
+        return none("none was seen to change yet");
     }
     let row = |topic: &super::picture::Topic| {
         let rate = if hot { format!("{:>9}/s ", words::rate(topic.rate)) } else { String::new() };

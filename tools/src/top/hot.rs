@@ -5,8 +5,6 @@ use crate::inspect::words::plain;
 use crate::top::picture::Topic;
 use std::collections::HashMap;
 
-/// Changes of a shard for each sample.
-const SAMPLE_EVERY: f64 = 64.0;
 /// How fast what was is forgotten: after so many seconds a third of it is left.
 const MEMORY_S: f64 = 10.0;
 /// Topics below so many changes a second are forgotten.
@@ -15,11 +13,19 @@ const LEAST: f64 = 0.01;
 /// Estimates for every topic that was sampled lately.
 #[derive(Debug, Default)]
 pub(crate) struct Hot {
-    /// The last sample of each shard that was counted.
+    /// The change of the last sample of each shard that was counted.
     seen: HashMap<usize, u64>,
     topics: HashMap<String, Held>,
     /// Seconds looked at so far; none before the first look, whose samples may be of any age.
     watched: Option<f64>,
+}
+
+/// A row of the table `topic_sample`.
+struct Sample {
+    change: u64,
+    changes: u64,
+    members: u64,
+    topic: String,
 }
 
 #[derive(Debug, Default)]
@@ -39,29 +45,33 @@ impl Hot {
         let Some(samples) = now.table("topic_sample") else { return };
         let shards = now.table("shard").map_or(1, |shards| shards.room.max(1));
         let per_shard = (samples.room / shards).max(1);
-        let mut new: HashMap<usize, Vec<(u64, u64, String)>> = HashMap::new();
+        let mut new: HashMap<usize, Vec<Sample>> = HashMap::new();
         for row in &samples.rows {
             let shard = row.number / per_shard;
-            let (Some(number), Some(topic)) = (samples.number(row, "number"), samples.text(row, "topic"))
+            let number = |name| samples.number(row, name);
+            let (Some(change), Some(changes), Some(topic)) =
+                (number("change"), number("changes"), samples.text(row, "topic"))
             else {
                 continue;
             };
-            if number > self.seen.get(&shard).copied().unwrap_or(0) {
-                let members = samples.number(row, "members").unwrap_or(0);
-                new.entry(shard).or_default().push((number, members, plain(topic, 64)));
+            if change > self.seen.get(&shard).copied().unwrap_or(0) {
+                let members = number("members").unwrap_or(0);
+                let topic = plain(topic, 64);
+                new.entry(shard).or_default().push(Sample { change, changes, members, topic });
             }
         }
         for (shard, mut samples) in new {
-            samples.sort_by_key(|(number, ..)| *number);
-            let last = samples.last().map_or(0, |(number, ..)| *number);
+            samples.sort_by_key(|sample| sample.change);
+            let last = samples.last().map_or(0, |sample| sample.change);
             let before = self.seen.insert(shard, last).unwrap_or(0);
             // Of more samples than the ring has room for, those that are left stand for all.
-            let weight = SAMPLE_EVERY * (last - before) as f64 / samples.len() as f64;
-            for (_, members, topic) in samples {
+            let stood_for = samples.iter().map(|sample| sample.changes).sum::<u64>();
+            let weight = last.saturating_sub(before) as f64 / stood_for.max(1) as f64;
+            for Sample { changes, members, topic, .. } in samples {
                 let held = self.topics.entry(topic).or_default();
                 held.members = members;
                 if !first {
-                    held.weight += weight;
+                    held.weight += weight * changes as f64;
                 }
             }
         }
@@ -119,7 +129,7 @@ mod tests {
             hot.topics().iter().filter(|topic| topic.name == name).map(|topic| topic.rate).sum::<f64>()
         };
         let sum = rate(&hot, "busy") + rate(&hot, "calm");
-        assert!((2900.0..3400.0).contains(&sum), "{sum} of 3072");
+        assert!((2400.0..3700.0).contains(&sum), "{sum} of 3072");
         assert_eq!(rate(&hot, "old"), 0.0);
         for _ in 0..30 {
             hot.look(&taken(&counters), 1.0);
