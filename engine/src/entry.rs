@@ -212,7 +212,7 @@ impl fmt::Debug for Entry {
 #[derive(Clone, Copy)]
 pub struct EntryView<'a> {
     pub(crate) slot: &'a EntrySlot,
-    pub(crate) known: Known,
+    pub(crate) known: &'a Known,
     /// The shard, which is the lane of a local entry.
     pub(crate) shard: u16,
     pub(crate) topic: &'a [u8],
@@ -243,7 +243,7 @@ impl<'a> EntryView<'a> {
     }
 
     fn facts(&self) -> Facts {
-        self.slot.facts(self.known, self.shard)
+        self.slot.facts(*self.known, self.shard)
     }
 
     /// The dot of this version; see [`Entry::entry_ref`].

@@ -143,30 +143,33 @@ impl<const FAULT: u8> Walk<FAULT> {
                 }
                 let mut ahead = Ahead::new(words, at, sparse, used);
                 if came_from.is_none() {
-                    (index..index + AHEAD).for_each(|index| ahead.fetch(words, index));
+                    (index..index + AHEAD).for_each(|index| ahead.come_to(words, index));
                 }
                 while index < used {
-                    ahead.fetch(words, index + AHEAD);
+                    ahead.come_to(words, index + AHEAD);
                     let (mut id, delta) = cell(words, at, sparse, index);
                     let position = first.wrapping_add(delta);
                     while id != 0 && position > after {
                         let is_member = read(id, position, state);
-                        if FAULT == fault::MEMBER_UNCHECKED && !is_member {
-                            break;
-                        }
-                        // Numbers are changed before their slots are freed: what was read of a slot that is still named here was
-                        // this member's, and a slot that was not is a sign of a chunk that was given up.
-                        let now = cell(words, at, sparse, index).0;
-                        if now == id {
+                        if is_member {
+                            // The slot says so itself, whole; and the list that it was found by still was one.
                             if FAULT != fault::LINK_UNCHECKED && !still(words, step) {
                                 continue 'again;
                             }
-                            if is_member {
-                                after = position;
-                                if !visit(state, position) {
-                                    return Walked::Enough;
-                                }
+                            after = position;
+                            if !visit(state, position) {
+                                return Walked::Enough;
                             }
+                            break;
+                        }
+                        if FAULT == fault::MEMBER_UNCHECKED {
+                            break;
+                        }
+                        // Numbers are changed before their slots are freed: a slot that is not the member and is still named
+                        // here is a sign of a chunk that was given up.
+                        let now = cell(words, at, sparse, index).0;
+                        if now == id && FAULT != fault::LINK_UNCHECKED && !still(words, step) {
+                            continue 'again;
                         }
                         id = now;
                     }
@@ -202,30 +205,39 @@ impl Ahead {
         Self { at, sparse, used, next, next_sparse: None }
     }
 
+    /// A reader comes to that index some steps later. Dense cells lie in pairs, and are asked for by the first of a pair.
     #[inline(always)]
-    fn fetch(&mut self, words: &Words, index: usize) {
-        if cfg!(loom) {
+    fn come_to(&mut self, words: &Words, index: usize) {
+        if cfg!(loom) || !self.sparse && index & 1 == 1 {
             return;
         }
-        let id = if index < self.used {
-            cell(words, self.at, self.sparse, index).0
+        let (word, sparse) = if index < self.used {
+            (cells(words, self.at, self.sparse, index), self.sparse)
         } else {
             self.beyond(words, index - self.used)
         };
+        Self::fetch(words, word as u32);
+        if !sparse {
+            Self::fetch(words, (word >> 32) as u32);
+        }
+    }
+
+    #[inline(always)]
+    fn fetch(words: &Words, id: u32) {
         let slot = id as usize * GRANULE_WORDS;
         words.prefetch(slot);
         words.prefetch(slot + 8);
     }
 
-    /// The number in a cell of the next chunk, if there is one.
-    fn beyond(&mut self, words: &Words, index: usize) -> u32 {
+    /// The cells of the next chunk, if there is one, and whether they are sparse.
+    fn beyond(&mut self, words: &Words, index: usize) -> (u64, bool) {
         if self.next == 0 {
-            return 0;
+            return (0, true);
         }
         let form = || words.cell(self.next).word(1).load(Ordering::Relaxed) & IS_SPARSE != 0;
         let sparse = *self.next_sparse.get_or_insert_with(form);
         // Some steps of `AHEAD`, so within the page of the chunk, or the next page.
-        cell(words, self.next, sparse, index.min(AHEAD)).0
+        (cells(words, self.next, sparse, index.min(AHEAD)), sparse)
     }
 }
 
@@ -243,14 +255,15 @@ fn link_of(words: &Words, at: usize) -> u32 {
 /// The number in a cell, and how far its position is from the chunk's first.
 #[inline(always)]
 fn cell(words: &Words, at: usize, sparse: bool, index: usize) -> (u32, u64) {
+    let word = cells(words, at, sparse, index);
+    if sparse { (word as u32, word >> 32) } else { ((word >> (32 * (index & 1))) as u32, index as u64) }
+}
+
+/// The word that a cell is in: of two dense cells, or of a sparse one.
+#[inline(always)]
+fn cells(words: &Words, at: usize, sparse: bool, index: usize) -> u64 {
     // Acquire: pairs with the Release of `set_cell`; the slot is published.
-    if sparse {
-        let word = words.cell(at).word(HEAD + index).load(Ordering::Acquire);
-        (word as u32, word >> 32)
-    } else {
-        let word = words.cell(at).word(HEAD + index / 2).load(Ordering::Acquire);
-        ((word >> (32 * (index & 1))) as u32, index as u64)
-    }
+    words.cell(at).word(HEAD + if sparse { index } else { index / 2 }).load(Ordering::Acquire)
 }
 
 /// What the writer knows of a chunk.

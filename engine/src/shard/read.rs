@@ -43,7 +43,8 @@ struct Sought<'a> {
 struct Found {
     slot: EntrySlot,
     outside: Vec<u8>,
-    known: Known,
+    /// Of an entry of another node.
+    remote: Known,
     /// Who this node was when the read began.
     local: Known,
 }
@@ -51,7 +52,13 @@ struct Found {
 impl Found {
     fn empty(commons: &Commons) -> Self {
         let local = commons.origins.read(commons.words(), LOCAL);
-        Self { slot: EntrySlot([0; SLOT_WORDS]), outside: Vec::new(), known: local, local }
+        Self { slot: EntrySlot([0; SLOT_WORDS]), outside: Vec::new(), remote: local, local }
+    }
+
+    /// Whose it is.
+    #[inline(always)]
+    fn known(&self) -> &Known {
+        if self.slot.is_local() { &self.local } else { &self.remote }
     }
 
     /// Key and meta.
@@ -118,7 +125,6 @@ impl<'a> Reader<'a> {
             return false;
         }
         if found.slot.is_local() && !found.slot.is_long() {
-            found.known = found.local;
             return true;
         }
         self.copy_rest(id, found)
@@ -132,7 +138,9 @@ impl<'a> Reader<'a> {
             // Not an entry: the page is used for something else by now.
             return false;
         }
-        found.known = self.commons.origins.read(words, origin);
+        if origin != LOCAL {
+            found.remote = self.commons.origins.read(words, origin);
+        }
         found.outside.clear();
         if let Some(blob) = found.slot.blob() {
             blob.read(words, &mut found.outside);
@@ -212,7 +220,7 @@ impl<'a> Reader<'a> {
             }
             let (key_len, meta_len) = slot.lens();
             let (key, meta) = slot.inline_bytes()[..key_len + meta_len].split_at(key_len);
-            visit(&EntryView { slot: &slot, known, shard: self.shard, topic: name, key, meta });
+            visit(&EntryView { slot: &slot, known: &known, shard: self.shard, topic: name, key, meta });
             return 1;
         }
     }
@@ -272,11 +280,11 @@ impl<'a> Reader<'a> {
     /// Shows an entry, unless its origin is hidden; whether it was shown.
     #[inline(always)]
     fn show(self, topic: &[u8], found: &Found, visit: &mut impl FnMut(&EntryView<'_>)) -> bool {
-        if found.known.hidden {
+        if found.known().hidden {
             return false;
         }
         let (key, meta) = found.bytes();
-        visit(&EntryView { slot: &found.slot, known: found.known, shard: self.shard, topic, key, meta });
+        visit(&EntryView { slot: &found.slot, known: found.known(), shard: self.shard, topic, key, meta });
         true
     }
 
@@ -423,7 +431,7 @@ impl<'a> Entries<'a> {
             *topic = Some((of, record.0[0], record.shard(), name));
         }
         let (_, _, shard, name) = topic.as_ref()?;
-        Some(look(&found.slot, found.known, *shard, name, found.bytes()))
+        Some(look(&found.slot, *found.known(), *shard, name, found.bytes()))
     }
 }
 
