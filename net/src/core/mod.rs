@@ -15,12 +15,16 @@ mod detector;
 mod encoded;
 mod evict;
 mod fallback;
+#[cfg(test)]
+mod few;
 mod gate;
 mod io;
 mod keyring;
 mod limits;
 mod liveness;
 mod member;
+#[cfg(test)]
+mod mending_tests;
 #[cfg(feature = "tracing")]
 mod notes;
 mod receive;
