@@ -81,6 +81,9 @@ counters! {
     quarantines,
     /// Datagrams dropped because of a quarantine.
     quarantined,
+    /// Datagrams and streams dropped because they made this node stumble, from whom nobody can be blamed for them: who has not proven who it
+    /// is, or who asks for lanes.
+    stumbles,
     /// Frames dropped because they are of a life or session of their node that is not the known one.
     stale,
     /// Datagrams that had come before (repairs that others asked for, copies), and deltas that brought nothing new.

@@ -154,6 +154,9 @@ pub(super) struct Gate {
     /// Frames of this node make it stumble.
     #[cfg(test)]
     pub(super) planted: Option<NodeId>,
+    /// Whatever comes to that place does.
+    #[cfg(test)]
+    pub(super) stumbles_at: Option<&'static str>,
 }
 
 /// A datagram that is what it says.
@@ -182,6 +185,8 @@ impl Gate {
             salts: 0,
             #[cfg(test)]
             planted: None,
+            #[cfg(test)]
+            stumbles_at: None,
         }
     }
 
@@ -354,8 +359,14 @@ impl Gate {
         self.mint.make(b"salt", &[&self.salts.to_le_bytes()])
     }
 
-    /// From now on nothing is taken from that life.
+    #[cfg(test)]
+    pub(super) fn stumble_at(&self, place: &str) {
+        assert_ne!(self.stumbles_at, Some(place), "planted");
+    }
+
+    /// From now on nothing is taken from that life, nor from one that nothing was taken from before.
     pub(super) fn quarantine(&mut self, node: NodeId, life: Incarnation) {
+        let life = self.quarantined_life(node).map_or(life, |before| before.max(life));
         self.quarantined.retain(|&(other, _)| other != node);
         if self.quarantined.len() == QUARANTINED_MAX {
             self.quarantined.pop_front();

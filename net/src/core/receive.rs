@@ -48,6 +48,12 @@ impl Core {
             return;
         };
         let body = admitted.body;
+        let sender =
+            Sender { node: NodeId(admitted.header.node), session: admitted.header.session, addr: from };
+        // Whoever speaks under this node's own name is not to put this node in quarantine.
+        self.speaking = Some(sender.node).filter(|&node| admitted.proven && node != self.node);
+        #[cfg(test)]
+        self.gate.stumble_at("frames");
         let Ok(frames) = wire::frames(body).collect::<Result<Vec<_>, _>>() else {
             self.stats.malformed += 1;
             return;
@@ -55,8 +61,6 @@ impl Core {
         if !self.listens() {
             return;
         }
-        let sender =
-            Sender { node: NodeId(admitted.header.node), session: admitted.header.session, addr: from };
         if !admitted.proven {
             self.meet_stranger(now, sender, &admitted, (bytes.len(), &frames), out);
             return;
@@ -66,8 +70,7 @@ impl Core {
             return;
         }
         if !self.is_quarantined(sender.node, &frames) {
-            let heard = (frames, by_group);
-            self.guarded(sender.node, out, |core, out| core.on_frames(now, sender, heard, body, out));
+            self.on_frames(now, sender, (frames, by_group), body, out);
         }
     }
 
@@ -135,6 +138,8 @@ impl Core {
     /// Somebody else speaks under this node's name. A node that is only starting gives way to one that lives; of two that
     /// start or live at once, the lower life (then session) gives way. Both see the other, and only one stops.
     fn on_own_name(&mut self, now: Time, sender: Sender, frames: &[Frame<'_>], out: &mut Output) {
+        #[cfg(test)]
+        self.gate.stumble_at("own name");
         for frame in frames {
             let other = match frame {
                 Frame::Challenge(challenge) => {

@@ -122,6 +122,8 @@ impl Core {
         match input {
             StreamInput::Accepted => self.begin_serve(now, id),
             StreamInput::Bytes(bytes) if self.fetches.contains_key(&id) => {
+                // What is sealed has been opened, so it is what the giver said.
+                self.speaking = self.fetches.get(&id).map(Fetch::giver);
                 self.stats.snapshot_bytes_received += bytes.len() as u64;
                 note!(self.note_bytes(id, bytes.len()));
                 self.on_fetched(now, id, bytes, out);
