@@ -17,6 +17,8 @@ mod evict;
 mod fallback;
 #[cfg(test)]
 mod few;
+#[cfg(test)]
+mod flood_tests;
 mod gate;
 mod io;
 mod keyring;
