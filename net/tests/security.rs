@@ -58,6 +58,9 @@ fn capture(socket: &UdpSocket, count: usize, wanted: impl Fn(&[u8]) -> bool) -> 
     captured
 }
 
+/// A sealed datagram with a challenge: header, frame, tag.
+const CHALLENGE_LEN: usize = 30 + 26 + 16;
+
 fn node_of(datagram: &[u8]) -> u32 {
     u32::from_le_bytes(datagram[10..14].try_into().unwrap())
 }
@@ -209,7 +212,7 @@ fn r17_a_capture_that_is_played_again_changes_nothing_before_and_after_a_restart
     let (group, keys) = (group(), fresh(1));
     let ears = listener(group);
     let [(a, cluster_a, session_a), (b, cluster_b, session_b)] = pair(group, &keys);
-    // Joins, leaves, heartbeats and the goodbye of b's first life.
+    // Joins and heartbeats of b's first life.
     let from_b = cluster_b.node_id().0;
     for at in 0..20 {
         session_b.track("room", format!("guest-{at}"), "").unwrap();
@@ -224,11 +227,15 @@ fn r17_a_capture_that_is_played_again_changes_nothing_before_and_after_a_restart
         });
     };
     // Played again at once: each has come before.
-    let before = seen(&a, &cluster_a);
+    let all = |tracker: &Tracker, cluster: &Cluster, named: &[&str]| {
+        (seen(tracker, cluster), others(&cluster.stats(), named))
+    };
+    let before = all(&a, &cluster_a, &["duplicates"]);
     let duplicates = cluster_a.stats().duplicates;
     play(&captured, cluster_a.local_addr());
     eventually("they are duplicates", || cluster_a.stats().duplicates >= duplicates + 12);
-    assert_eq!(seen(&a, &cluster_a), before);
+    assert_eq!(all(&a, &cluster_a, &["duplicates"]), before);
+    assert_eq!(cluster_a.stats().duplicates, duplicates + 12);
 
     // b restarts, empty: what it said in its first life is of a session that is superseded.
     drop(session_b);
@@ -237,10 +244,13 @@ fn r17_a_capture_that_is_played_again_changes_nothing_before_and_after_a_restart
     eventually("b is gone", || a.count("room") == 1);
     let (b, cluster_b) = join(group, "b", &keys);
     eventually("b is back", || cluster_a.members().len() == 1);
-    let before = seen(&a, &cluster_a);
+    acquainted(&cluster_a, &cluster_b);
+    let before = all(&a, &cluster_a, &["replayed"]);
+    let replayed = cluster_a.stats().replayed;
     play(&captured, cluster_a.local_addr());
-    eventually("they are counted", || cluster_a.stats().replayed >= 12);
-    assert_eq!(seen(&a, &cluster_a), before);
+    eventually("they are counted", || cluster_a.stats().replayed >= replayed + 12);
+    assert_eq!(all(&a, &cluster_a, &["replayed"]), before);
+    assert_eq!(cluster_a.stats().replayed, replayed + 12);
 
     // a restarts: it knows no session at all, and what does not prove itself is not believed.
     let old_a = capture(&ears, 4, |datagram| node_of(datagram) != from_b);
@@ -249,13 +259,16 @@ fn r17_a_capture_that_is_played_again_changes_nothing_before_and_after_a_restart
     drop(a);
     let (a, cluster_a) = join(group, "a", &keys);
     eventually("they know each other", || cluster_a.members().len() == 1 && b.is_empty());
-    let before = seen(&a, &cluster_a);
+    acquainted(&cluster_a, &cluster_b);
+    let named = ["unproven", "challenges_sent"];
+    let before = all(&a, &cluster_a, &named);
     let unproven = cluster_a.stats().unproven;
     play(&captured, cluster_a.local_addr());
     // In its own name too, which would have stopped it.
     play(&old_a, cluster_a.local_addr());
     eventually("they are counted", || cluster_a.stats().unproven >= unproven + 16);
-    assert_eq!(seen(&a, &cluster_a), before);
+    assert_eq!(all(&a, &cluster_a, &named), before);
+    assert_eq!(cluster_a.stats().unproven, unproven + 16);
     assert_eq!(cluster_a.status(), Status::Running);
     assert!(cluster_b.stats().proofs_refused == 0 && cluster_a.stats().proofs_refused == 0);
 }
@@ -277,13 +290,20 @@ fn r17_nobody_is_sent_more_than_was_sent_in_his_name() {
         sent += victim.send_to(datagram, cluster_c.local_addr()).unwrap();
     }
     eventually("all have come", || cluster_c.stats().unproven >= 10);
-    victim.set_nonblocking(true).unwrap();
-    let (mut received, mut buffer) = (0, [0; 2048]);
-    while let Ok(len) = victim.recv(&mut buffer) {
-        received += len;
-    }
-    assert!(received <= sent, "{received} B for {sent} B");
     assert!(cluster_c.members().is_empty());
+    let challenges = cluster_c.stats().challenges_sent;
+    // Once it has ended, all that it has sent is there: nothing is on its way on a loopback interface.
+    drop(cluster_c);
+    victim.set_nonblocking(true).unwrap();
+    let (mut received, mut buffer) = (Vec::new(), [0; 2048]);
+    while let Ok(len) = victim.recv(&mut buffer) {
+        received.push(len);
+    }
+    let bytes: usize = received.iter().sum();
+    assert!(bytes <= sent, "{bytes} B for {sent} B");
+    assert!(challenges >= 1, "it is asked for its proof");
+    assert_eq!(received.len() as u64, challenges, "that came, and nothing else: {received:?}");
+    assert!(received.iter().all(|&len| len == CHALLENGE_LEN), "{received:?}");
 }
 
 #[test]
