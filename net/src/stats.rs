@@ -116,7 +116,7 @@ counters! {
     snapshots_put_off,
     /// Lanes found to differ from their owner's by digest at an equal clock.
     digest_mismatches,
-    /// Operations of other nodes refused by this node's limits.
+    /// Deltas and streams of other nodes that were refused, from some operation on, by this node's limits.
     refused_operations,
     /// Nodes refused because as many are known as the configuration allows.
     refused_nodes,

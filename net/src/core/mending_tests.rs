@@ -1,4 +1,4 @@
-//! Lanes that are not what their owner says: what becomes of them.
+//! Lanes that are not what their owner says, and lanes that find no room here: what becomes of them.
 
 use super::few::{Few, MS};
 use super::gate::Budget;
@@ -84,4 +84,66 @@ fn a_lane_that_has_diverged_is_found_out_by_its_owners_heartbeat_and_taken_anew_
     few.run(MS(1_000));
     assert_eq!(view(&few.nodes[1].tracker), view(&few.nodes[0].tracker));
     assert_eq!(few.stats(1).digest_mismatches, before.digest_mismatches + 1);
+}
+
+#[test]
+fn an_owner_over_its_limit_costs_nobody_else_anything_and_is_asked_again_at_leisure() {
+    let limits = |at| if at == 1 { Config::default().origin_entries_max(10) } else { Config::default() };
+    let mut few = of_one_lane(&["a", "b", "c"], limits);
+    let owner = few.nodes[0].core.node();
+    let before = few.stats(1);
+    for n in 0..50 {
+        few.nodes[0].session.track("room", format!("user-{n}"), "").unwrap();
+    }
+    for n in 0..8 {
+        few.nodes[2].session.track("hall", format!("user-{n}"), "").unwrap();
+    }
+    few.streams.clear();
+    few.run(MS(1_000));
+    let counts = |few: &Few, at: usize| ["room", "hall"].map(|topic| few.nodes[at].tracker.count(topic));
+    assert_eq!(counts(&few, 1), [10, 8]);
+    assert_eq!([counts(&few, 0), counts(&few, 2)], [[50, 8]; 2], "who has room holds all");
+    let first = few.stats(1).refused_operations - before.refused_operations;
+    assert!(first >= 2, "the delta and the stream that was to mend it");
+    // It is tried again, in case there is room now: after 50 ms, doubling, to 2 s and a quarter. No third node is asked to relay.
+    few.run(MS(29_000));
+    let asked = requests(&few, 1, owner).len();
+    assert!((15..=25).contains(&asked), "asked {asked} times in 30 s");
+    let stats = few.stats(1);
+    assert_eq!(stats.refused_operations - before.refused_operations, asked as u64 + 1, "each is counted");
+    assert_eq!(stats.snapshots_failed - before.snapshots_failed, asked as u64);
+    assert_eq!((stats.relays_asked, stats.downs, stats.digest_mismatches), (0, 0, 0));
+    assert_eq!(counts(&few, 1), [10, 8]);
+    // Others are heard as ever, and the owner too once what it has fits.
+    few.nodes[2].session.track("hall", "late", "").unwrap();
+    few.run(MS(10));
+    assert_eq!(counts(&few, 1)[1], 9);
+    for n in 10..50 {
+        few.nodes[0].session.untrack("room", format!("user-{n}")).unwrap();
+    }
+    few.run(MS(3_000));
+    assert_eq!(view(&few.nodes[1].tracker), view(&few.nodes[0].tracker));
+    assert_eq!(counts(&few, 1), [10, 9]);
+}
+
+#[test]
+fn a_node_that_finds_no_place_is_refused_and_counted_and_the_others_are_all_there() {
+    let limits = |at| if at == 0 { Config::default().origins_max(1) } else { Config::default() };
+    let mut few = Few::with(&["a", "b", "c"], None, Budget::default(), limits);
+    few.connects = true;
+    for at in 1..3 {
+        few.nodes[at].session.track("room", format!("user-{at}"), "").unwrap();
+    }
+    few.run(MS(2_000));
+    assert_eq!(few.nodes[0].core.members.len(), 1);
+    let listed = few.nodes[0].core.members.keys().map(|node| node.0).collect::<Vec<_>>();
+    assert_eq!(few.nodes[0].tracker.count("room"), 1, "that of {listed:?}");
+    assert_eq!(few.nodes[1].tracker.count("room"), 2, "who has room holds all");
+    // Each second it is asked who it is, twenty times at most, and refused.
+    let refused = few.stats(0).refused_nodes;
+    few.run(MS(5_000));
+    let more = few.stats(0).refused_nodes - refused;
+    assert!(refused > 0 && (1..=105).contains(&more), "{refused} and {more} times");
+    assert_eq!(few.nodes[0].tracker.count("room"), 1);
+    assert_eq!((few.stats(0).downs, few.stats(0).snapshots_failed), (0, 0));
 }

@@ -33,6 +33,11 @@ impl Sender {
     }
 }
 
+/// Whether this node's own limits are why something was not applied.
+pub(super) fn is_over_a_limit(error: &ApplyError) -> bool {
+    matches!(error, ApplyError::TooLong { .. } | ApplyError::Full { .. })
+}
+
 impl Core {
     pub(super) fn on_datagram(
         &mut self,
@@ -252,6 +257,7 @@ impl Core {
                     transfer: None,
                     transfer_at: None,
                     transfer_failures: 0,
+                    is_over_limit: false,
                     probe_at: now,
                     epochs: Vec::new(),
                     nak_due: Time::MAX,
@@ -486,7 +492,7 @@ impl Core {
             Err(ApplyError::Malformed { .. }) => self.stats.malformed += 1,
             Err(ApplyError::SnapshotUnderWay) => {}
             Err(error) => {
-                if matches!(error, ApplyError::TooLong { .. } | ApplyError::Full { .. }) {
+                if is_over_a_limit(&error) {
                     self.stats.refused_operations += 1;
                 }
                 let held = self.replica.remote_lane(node, delta.lane);
