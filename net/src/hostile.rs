@@ -431,7 +431,12 @@ impl Attacked {
     /// Nothing that others say changes what is the node's own, and nothing grows without bound.
     fn check(&mut self) {
         assert_eq!(self.core.broken_bound(), None);
-        assert_eq!(self.core.stats().quarantines, 0, "nothing panicked, not even where it is caught");
+        let stats = self.core.stats();
+        assert_eq!(
+            (stats.quarantines, stats.stumbles),
+            (0, 0),
+            "nothing panicked, not even where it is caught"
+        );
         let own: BTreeMap<String, Vec<u8>> = self
             .session
             .entries()

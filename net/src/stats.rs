@@ -81,6 +81,9 @@ counters! {
     quarantines,
     /// Datagrams dropped because of a quarantine.
     quarantined,
+    /// Datagrams and streams dropped because they made this node stumble, from whom nobody can be blamed for them: who has not proven who it
+    /// is, or who asks for lanes.
+    stumbles,
     /// Frames dropped because they are of a life or session of their node that is not the known one.
     stale,
     /// Datagrams that had come before (repairs that others asked for, copies), and deltas that brought nothing new.
@@ -113,7 +116,7 @@ counters! {
     snapshots_put_off,
     /// Lanes found to differ from their owner's by digest at an equal clock.
     digest_mismatches,
-    /// Operations of other nodes refused by this node's limits.
+    /// Deltas and streams of other nodes that were refused, from some operation on, by this node's limits.
     refused_operations,
     /// Nodes refused because as many are known as the configuration allows.
     refused_nodes,

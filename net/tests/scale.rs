@@ -179,8 +179,16 @@ impl Latencies {
     }
 }
 
+/// What a joiner may take in of a stream, in entries of this test, before a change that is in its socket's buffer: what it reads in four turns, of at
+/// most 64 KiB each. It is busy with one, and looks at its datagrams before the next; the rest is for a machine that stops a thread
+/// between two sockets. However fast the machine is, a stream that went first would be ten times as much.
+const AHEAD_MAX: usize = 4 * 64 * 1024 / 30;
+
 /// A node with so many entries, one that has them, and one that comes for them, while the first two go on changing things. Returns
 /// whether changes of both were seen where they should be before the last had all entries.
+///
+/// That the stream does not go before what is live is seen by the order in which the joiner's subscriber is told: once the giver has a change
+/// of its peer, it is in the joiner's buffer as well, as both hear the same group; from then on few entries of the stream may come before it.
 fn a_joiner_fetches(
     entries: usize,
     attempt: usize,
@@ -201,13 +209,16 @@ fn a_joiner_fetches(
             let key = format!("{key}-peer");
             let began = Instant::now();
             peering.track("live", key.as_str(), "").unwrap();
+            eventually("the giver sees the peer's change", || giver.contains("live", key.as_str()));
+            let fetched = joiner.count("crowd");
             eventually("the joiner sees the peer's change", || joiner.contains("live", key.as_str()));
-            began.elapsed()
+            (began.elapsed(), key, fetched)
         });
         (at_peer, at_joiner)
     };
     let alone = Latencies((0..200).map(|_| change(None).0).collect());
     let joiner = tracker();
+    let mut told = joiner.subscribe(Filter::all());
     let config = Config::new("test").node(format!("joiner-{attempt}")).multicast(group, Interface::Loopback);
     // A node fetches while it still listens for what others know of it.
     let joining = std::thread::spawn({
@@ -217,13 +228,15 @@ fn a_joiner_fetches(
     let is_fetching = || (1..entries).contains(&joiner.count("crowd"));
     eventually("the transfer begins", || joiner.count("crowd") > 0);
     let began = Instant::now();
-    let (mut at_peer, mut at_joiner) = (Vec::new(), Vec::new());
+    let (mut at_peer, mut at_joiner, mut fetched_before) = (Vec::new(), Vec::new(), BTreeMap::new());
     while is_fetching() {
         let (first, second) = change(Some(&joiner));
         // Both were seen, and the transfer is still under way.
         if is_fetching() {
             at_peer.push(first);
-            at_joiner.extend(second);
+            let (took, key, fetched) = second.expect("there is a joiner");
+            at_joiner.push(took);
+            fetched_before.insert(key.into_bytes(), fetched);
         }
     }
     let took = began.elapsed();
@@ -236,6 +249,23 @@ fn a_joiner_fetches(
     Latencies(at_joiner).tell("peer to joiner, meanwhile");
     eventually("the views are equal", || joiner.len() == giver.len() && peer.len() == giver.len());
     assert_eq!(cluster.stats().downs, 0);
+    let (mut fetched, mut ahead) = (0_usize, Vec::new());
+    while let Ok(event) = told.try_recv() {
+        match event.kind {
+            EventKind::Join(entry) if *entry.topic() == "crowd" => fetched += 1,
+            EventKind::Join(entry) if *entry.topic() == "live" => {
+                ahead.extend(fetched_before.get(entry.key()).map(|&before| fetched.saturating_sub(before)));
+            }
+            EventKind::Lagged { missed } => panic!("{missed} events are missing"),
+            _ => {}
+        }
+    }
+    assert_eq!((fetched, ahead.len()), (entries, seen), "each is told once");
+    ahead.sort_unstable();
+    let most = ahead.last().copied().unwrap_or_default();
+    tell(&format!("  entries of the stream that came before a change that was there: at most {most}"));
+    // One that the buffer had no room for comes when it is repaired.
+    assert!(most <= AHEAD_MAX || cluster.stats().gaps > 0, "{most} entries came before a change");
     seen > 0
 }
 

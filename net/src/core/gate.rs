@@ -18,7 +18,7 @@ use std::time::Duration;
 
 /// Sessions that have proven themselves and are remembered. Each takes about 3 KiB.
 const SESSIONS_MAX: usize = 2048;
-/// Sources without a proven session that have a budget of their own.
+/// Sources that have a budget of their own for what is of no proven session.
 const STRANGERS_MAX: usize = 1024;
 const QUARANTINED_MAX: usize = 1024;
 /// A cookie is good for one to two of these.
@@ -58,11 +58,11 @@ impl fmt::Debug for Security {
 /// How many datagrams of a source are looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Budget {
-    /// From the address of a proven session.
+    /// In the name of a proven session, and from its address.
     pub(crate) member: Allowance,
-    /// From any other address.
+    /// From any address, otherwise.
     pub(crate) stranger: Allowance,
-    /// From all such addresses together: an address is easily made up.
+    /// From all addresses together, otherwise: an address is easily made up.
     pub(crate) strangers: Allowance,
 }
 
@@ -141,7 +141,7 @@ pub(super) struct Gate {
     pub(super) keys: Option<KeyRing>,
     mint: Mint,
     budget: Budget,
-    /// Budgets of the addresses of proven sessions, and of others.
+    /// Budgets of addresses: of what comes in the name of a session that has proven itself there, and of what else comes.
     members: BTreeMap<SocketAddr, Bucket>,
     strangers: BTreeMap<SocketAddr, Bucket>,
     all_strangers: Bucket,
@@ -154,6 +154,9 @@ pub(super) struct Gate {
     /// Frames of this node make it stumble.
     #[cfg(test)]
     pub(super) planted: Option<NodeId>,
+    /// Whatever comes to that place does.
+    #[cfg(test)]
+    pub(super) stumbles_at: Option<&'static str>,
 }
 
 /// A datagram that is what it says.
@@ -182,6 +185,8 @@ impl Gate {
             salts: 0,
             #[cfg(test)]
             planted: None,
+            #[cfg(test)]
+            stumbles_at: None,
         }
     }
 
@@ -206,7 +211,7 @@ impl Gate {
         stats.datagrams_received += 1;
         stats.bytes_received += bytes.len() as u64;
         let header = count(header, stats)?;
-        if !self.affords(now, from) {
+        if !self.affords(now, from, &header) {
             stats.over_budget += 1;
             return None;
         }
@@ -233,8 +238,13 @@ impl Gate {
         Some(Admitted { header, body, proven })
     }
 
-    fn affords(&mut self, now: Time, from: SocketAddr) -> bool {
-        if let Some(bucket) = self.members.get_mut(&from) {
+    /// Whether its source has something left. It is not opened yet, so the source may be made up: what comes from a member's address
+    /// without naming the session that has proven itself there is a stranger's, and takes nothing from the member.
+    fn affords(&mut self, now: Time, from: SocketAddr, header: &Header) -> bool {
+        let named = self.sessions.get(&(NodeId(header.node), header.session));
+        if named.is_some_and(|session| session.addr == from)
+            && let Some(bucket) = self.members.get_mut(&from)
+        {
             return bucket.take(now, self.budget.member);
         }
         if self.strangers.len() >= STRANGERS_MAX && !self.strangers.contains_key(&from) {
@@ -354,8 +364,14 @@ impl Gate {
         self.mint.make(b"salt", &[&self.salts.to_le_bytes()])
     }
 
-    /// From now on nothing is taken from that life.
+    #[cfg(test)]
+    pub(super) fn stumble_at(&self, place: &str) {
+        assert_ne!(self.stumbles_at, Some(place), "planted");
+    }
+
+    /// From now on nothing is taken from that life, nor from one that nothing was taken from before.
     pub(super) fn quarantine(&mut self, node: NodeId, life: Incarnation) {
+        let life = self.quarantined_life(node).map_or(life, |before| before.max(life));
         self.quarantined.retain(|&(other, _)| other != node);
         if self.quarantined.len() == QUARANTINED_MAX {
             self.quarantined.pop_front();

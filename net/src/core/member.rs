@@ -153,6 +153,8 @@ pub(super) struct Member {
     /// When to begin one.
     pub(super) transfer_at: Option<Time>,
     pub(super) transfer_failures: u32,
+    /// The last stream from it brought more than this node's limits allow. Others would bring no less.
+    pub(super) is_over_limit: bool,
     /// While it is down: when to ask whether it is there.
     pub(super) probe_at: Time,
     /// The epochs of the keys that it has, as it said last.

@@ -15,12 +15,18 @@ mod detector;
 mod encoded;
 mod evict;
 mod fallback;
+#[cfg(test)]
+mod few;
+#[cfg(test)]
+mod flood_tests;
 mod gate;
 mod io;
 mod keyring;
 mod limits;
 mod liveness;
 mod member;
+#[cfg(test)]
+mod mending_tests;
 #[cfg(feature = "tracing")]
 mod notes;
 mod receive;
@@ -35,6 +41,8 @@ mod send;
 mod serve;
 mod shown;
 mod stranger;
+#[cfg(test)]
+mod stumble_tests;
 mod transfer;
 mod window;
 
@@ -172,6 +180,8 @@ pub(crate) struct Core {
     version: u64,
     purging: bool,
     gate: gate::Gate,
+    /// While something that came is handled: the node that has been shown to say it.
+    speaking: Option<NodeId>,
     sealed_streams: BTreeMap<StreamId, sealed_stream::SealedStream>,
     /// When this node last took a higher life because it was told to.
     jumped_at: Option<Time>,
@@ -238,6 +248,7 @@ impl Core {
             version: 0,
             purging: false,
             gate,
+            speaking: None,
             sealed_streams: BTreeMap::new(),
             jumped_at: None,
             handover: Duration::ZERO,
@@ -256,16 +267,13 @@ impl Core {
         self.note_pause(now);
         let streams_before = out.streams.len();
         match input {
-            Input::Datagram { from, bytes, by_group } => self.on_datagram(now, from, bytes, by_group, out),
+            Input::Datagram { from, bytes, by_group } => {
+                self.guarded(now, None, out, |core, out| core.on_datagram(now, from, bytes, by_group, out));
+            }
             Input::Turn => self.look_at_own_lanes(now),
             Input::Leave { handover } => self.begin_to_leave(now, handover, out),
             Input::Stream(id, input) => {
-                match self.fetches.get(&id).map(transfer::Fetch::giver) {
-                    Some(node) => {
-                        self.guarded(node, out, |core, out| core.on_any_stream(now, id, input, out));
-                    }
-                    None => self.on_any_stream(now, id, input, out),
-                }
+                self.guarded(now, Some(id), out, |core, out| core.on_any_stream(now, id, input, out));
                 self.alarm = now;
             }
             Input::Barrier { id, until } => self.begin_barrier(now, id, until, out),

@@ -33,6 +33,11 @@ impl Sender {
     }
 }
 
+/// Whether this node's own limits are why something was not applied.
+pub(super) fn is_over_a_limit(error: &ApplyError) -> bool {
+    matches!(error, ApplyError::TooLong { .. } | ApplyError::Full { .. })
+}
+
 impl Core {
     pub(super) fn on_datagram(
         &mut self,
@@ -48,6 +53,12 @@ impl Core {
             return;
         };
         let body = admitted.body;
+        let sender =
+            Sender { node: NodeId(admitted.header.node), session: admitted.header.session, addr: from };
+        // Whoever speaks under this node's own name is not to put this node in quarantine.
+        self.speaking = Some(sender.node).filter(|&node| admitted.proven && node != self.node);
+        #[cfg(test)]
+        self.gate.stumble_at("frames");
         let Ok(frames) = wire::frames(body).collect::<Result<Vec<_>, _>>() else {
             self.stats.malformed += 1;
             return;
@@ -55,8 +66,6 @@ impl Core {
         if !self.listens() {
             return;
         }
-        let sender =
-            Sender { node: NodeId(admitted.header.node), session: admitted.header.session, addr: from };
         if !admitted.proven {
             self.meet_stranger(now, sender, &admitted, (bytes.len(), &frames), out);
             return;
@@ -66,8 +75,7 @@ impl Core {
             return;
         }
         if !self.is_quarantined(sender.node, &frames) {
-            let heard = (frames, by_group);
-            self.guarded(sender.node, out, |core, out| core.on_frames(now, sender, heard, body, out));
+            self.on_frames(now, sender, (frames, by_group), body, out);
         }
     }
 
@@ -135,6 +143,8 @@ impl Core {
     /// Somebody else speaks under this node's name. A node that is only starting gives way to one that lives; of two that
     /// start or live at once, the lower life (then session) gives way. Both see the other, and only one stops.
     fn on_own_name(&mut self, now: Time, sender: Sender, frames: &[Frame<'_>], out: &mut Output) {
+        #[cfg(test)]
+        self.gate.stumble_at("own name");
         for frame in frames {
             let other = match frame {
                 Frame::Challenge(challenge) => {
@@ -247,6 +257,7 @@ impl Core {
                     transfer: None,
                     transfer_at: None,
                     transfer_failures: 0,
+                    is_over_limit: false,
                     probe_at: now,
                     epochs: Vec::new(),
                     nak_due: Time::MAX,
@@ -481,7 +492,7 @@ impl Core {
             Err(ApplyError::Malformed { .. }) => self.stats.malformed += 1,
             Err(ApplyError::SnapshotUnderWay) => {}
             Err(error) => {
-                if matches!(error, ApplyError::TooLong { .. } | ApplyError::Full { .. }) {
+                if is_over_a_limit(&error) {
                     self.stats.refused_operations += 1;
                 }
                 let held = self.replica.remote_lane(node, delta.lane);

@@ -60,7 +60,8 @@ impl Member {
         match self.state {
             MemberState::UpIndirect => true,
             MemberState::Up | MemberState::Suspect => {
-                self.transfer_failures >= FAILURES && self.lanes.iter().any(|lane| lane.needs_snapshot)
+                let in_vain = self.transfer_failures >= FAILURES && !self.is_over_limit;
+                in_vain && self.lanes.iter().any(|lane| lane.needs_snapshot)
             }
             MemberState::Down | MemberState::Leaving => false,
         }

@@ -111,6 +111,8 @@ impl Core {
         theirs: &Preamble,
         out: &mut Output,
     ) -> Result<State, WireError> {
+        #[cfg(test)]
+        self.gate.stumble_at("handshake");
         if theirs.cluster != self.settings.cluster {
             return Err(WireError::Cluster);
         }

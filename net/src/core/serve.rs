@@ -61,6 +61,8 @@ impl Core {
     }
 
     pub(super) fn on_request(&mut self, now: Time, id: StreamId, bytes: &[u8], out: &mut Output) {
+        #[cfg(test)]
+        self.gate.stumble_at("request");
         let begun = self.serves.values().filter(|serve| serve.begun).count();
         let relays = self.serves.values().filter(|serve| serve.relay.is_some()).count();
         let idle = self.serves.len() - begun;

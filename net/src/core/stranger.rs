@@ -6,7 +6,7 @@
 
 use super::Core;
 use super::gate::Admitted;
-use super::io::{Output, Phase, StreamAction, StreamId, Target, Time};
+use super::io::{Output, Phase, StreamAction, StreamId, StreamInput, Target, Time};
 #[cfg(feature = "tracing")]
 use super::notes::Turn;
 use super::receive::Sender;
@@ -32,6 +32,8 @@ impl Core {
         (len, frames): (usize, &[Frame<'_>]),
         out: &mut Output,
     ) {
+        #[cfg(test)]
+        self.gate.stumble_at("stranger");
         for frame in frames {
             if let Frame::Proof(proof) = frame {
                 if self.take_proof(now, sender, admitted, proof) {
@@ -121,19 +123,36 @@ impl Core {
         may
     }
 
-    /// Handles what came from a node. If that panics, the node's life is put in quarantine and everything of it dropped; this
-    /// node goes on.
+    /// Handles what came from elsewhere: a datagram, or something on a stream. If that panics, this node goes on. If it was a node that
+    /// has shown who it is, its life is put in quarantine and everything of it dropped; if not, there is nobody to blame: it is counted,
+    /// and what it came in is dropped, the stream closed.
     pub(super) fn guarded(
         &mut self,
-        node: NodeId,
+        now: Time,
+        stream: Option<StreamId>,
         out: &mut Output,
         handle: impl FnOnce(&mut Self, &mut Output),
     ) {
-        // Unwind safety: what a panic can leave half done is what is kept of this node, here and in the tracker, and that is
-        // dropped whole. The tracker's locks are given back by unwinding, and local sessions are never written to from here.
-        if catch_unwind(AssertUnwindSafe(|| handle(self, out))).is_err() {
-            self.put_in_quarantine(node, out);
+        self.speaking = None;
+        // Unwind safety: what a panic can leave half done is what is kept of the node that speaks, here and in the tracker, and that is
+        // dropped whole. The tracker's locks are given back by unwinding, and local sessions are never written to from here. Of a node that
+        // is not a member nothing is kept but tables of when it was last answered, and of who asks on a stream what goes with the stream.
+        let stumbled = catch_unwind(AssertUnwindSafe(|| handle(self, out))).is_err();
+        match self.speaking.take() {
+            _ if !stumbled => {}
+            Some(node) => self.put_in_quarantine(node, out),
+            None => self.drop_unnamed(now, stream, out),
         }
+    }
+
+    fn drop_unnamed(&mut self, now: Time, stream: Option<StreamId>, out: &mut Output) {
+        self.stats.stumbles += 1;
+        let Some(id) = stream else {
+            return;
+        };
+        // As if it had been closed. Again unwind safe: what is left of it then is in tables whose entries have deadlines.
+        let _ = catch_unwind(AssertUnwindSafe(|| self.on_any_stream(now, id, StreamInput::Closed, out)));
+        out.streams.push((id, StreamAction::Abort));
     }
 
     fn put_in_quarantine(&mut self, node: NodeId, out: &mut Output) {

@@ -3,6 +3,7 @@
 use super::Core;
 use super::io::{Measure, Output, StreamAction, StreamId, StreamInput, Time};
 use super::member::Member;
+use super::receive::is_over_a_limit;
 use super::relay::{ASK_EVERY, RELAY_STALL};
 use crate::wire::{self, Message, MessageBuffer};
 use headcount::replica::{ApplyError, DeltaView, LaneCondition};
@@ -60,6 +61,8 @@ enum Next {
     /// Try again, not before so long.
     Later(Duration),
     Failed,
+    /// What comes is more than this node's limits allow.
+    OverLimit,
 }
 
 impl Fetch {
@@ -106,10 +109,10 @@ impl Fetch {
     fn part(&mut self, lane: u16, kind: Kind, apply: impl FnOnce() -> Result<(), ApplyError>) -> Next {
         match self.current {
             Some(Current { lane: current, kind: coming, wanted }) if current == lane && coming == kind => {
-                if wanted && apply().is_err() {
-                    Next::Failed
-                } else {
-                    Next::Continue
+                match if wanted { apply() } else { Ok(()) } {
+                    Ok(()) => Next::Continue,
+                    Err(error) if is_over_a_limit(&error) => Next::OverLimit,
+                    Err(_) => Next::Failed,
                 }
             }
             _ => Next::Failed,
@@ -122,6 +125,8 @@ impl Core {
         match input {
             StreamInput::Accepted => self.begin_serve(now, id),
             StreamInput::Bytes(bytes) if self.fetches.contains_key(&id) => {
+                // What is sealed has been opened, so it is what the giver said.
+                self.speaking = self.fetches.get(&id).map(Fetch::giver);
                 self.stats.snapshot_bytes_received += bytes.len() as u64;
                 note!(self.note_bytes(id, bytes.len()));
                 self.on_fetched(now, id, bytes, out);
@@ -186,6 +191,7 @@ impl Core {
             return;
         }
         member.transfer_at = None;
+        member.is_over_limit = false;
         let mut needed = Vec::new();
         for (number, lane) in (0..).zip(&mut member.lanes) {
             if std::mem::take(&mut lane.needs_snapshot) {
@@ -260,6 +266,14 @@ impl Core {
                 self.end_fetch(now, id, Some(wait), out);
             }
             Next::Failed => self.fail_fetch(now, id, out),
+            Next::OverLimit => {
+                self.stats.refused_operations += 1;
+                let owner = self.fetches.get(&id).map(|fetch| fetch.node);
+                if let Some(member) = owner.and_then(|owner| self.members.get_mut(&owner)) {
+                    member.is_over_limit = true;
+                }
+                self.fail_fetch(now, id, out);
+            }
         }
     }
 

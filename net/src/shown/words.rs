@@ -6,7 +6,7 @@ use crate::stats::NetStats;
 /// What counts as an error, with what it means.
 type Told = (fn(&NetStats) -> u64, &'static str);
 
-const ERRORS: [Told; 18] = [
+const ERRORS: [Told; 19] = [
     (|stats| stats.send_errors, "datagrams could not be sent"),
     (|stats| stats.receive_errors, "the system gave errors while receiving"),
     (|stats| stats.receive_drops, "datagrams found the receive buffer full"),
@@ -19,6 +19,7 @@ const ERRORS: [Told; 18] = [
     (|stats| stats.proofs_refused, "proofs of strangers were wrong"),
     (|stats| stats.implausible, "claims about this node's lives were not believed"),
     (|stats| stats.quarantines, "nodes were put in quarantine: their frames made this one stumble"),
+    (|stats| stats.stumbles, "datagrams or streams of nobody known made this node stumble, and were dropped"),
     (|stats| stats.reorder_overflows, "deltas that waited found no room"),
     (|stats| stats.snapshots_failed, "streams of lanes failed"),
     (|stats| stats.digest_mismatches, "lanes differed from their owner's by digest"),

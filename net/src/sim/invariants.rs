@@ -124,8 +124,8 @@ impl World {
         let after = process.core.stats();
         let refusals = |stats: NetStats| stats.malformed + stats.foreign + stats.no_key + stats.auth_failed;
         let refused = refusals(after) - refusals(before);
-        if after.quarantines > 0 {
-            return breach("panic", "a core stumbled over a frame, and said so on standard error".into());
+        if after.quarantines + after.stumbles > 0 {
+            return breach("panic", "a core stumbled over what came, and said so on standard error".into());
         }
         // What says that it is of this very session is passed over before anything else, damaged or not; so is what is too much.
         let passed_over =

@@ -77,6 +77,7 @@ fn random_seeds_keep_every_invariant() {
         "implausible",
         "quarantines",
         "quarantined",
+        "stumbles",
         // This one needs a relay that makes something up.
         "relayed_lanes_refused",
     ];
