@@ -27,6 +27,10 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "NAME|PID")]
     process: Option<String>,
 
+    /// The same, without the option
+    #[arg(value_name = "NAME|PID", conflicts_with = "process")]
+    named: Option<String>,
+
     /// The directory with the counters files; by default that of the file system in memory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,

@@ -119,12 +119,6 @@ pub(crate) mod status {
     pub(crate) const UNREADABLE: u8 = 7;
 }
 
-/// The statuses, for the help of commands that end with them.
-pub(crate) const STATUS_HELP: &str = "\
-Exit status: 0 it runs; 1 it could not be done; 2 the command line is wrong; 3 nothing runs, or not that process; 4 it was killed or
-crashed; 5 it is silent (stopped, or its machine is far too busy); 6 its file is of another version, damaged, or none of headcount's;
-7 its file is another user's. Without --process: 0 if anything runs.";
-
 #[cfg(test)]
 mod tests {
     use super::*;

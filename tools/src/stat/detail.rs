@@ -320,7 +320,7 @@ mod tests {
         let seen = [seen];
         let json = json::text(&seen);
         assert!(json.contains(r#""weather":[{"row":0,"storms_total":3,"wind":0}]"#), "{json}");
-        let metrics = metrics::text(&seen);
+        let metrics = metrics::text(&seen, metrics::Format::Text);
         for part in [
             r#"headcount_peer_state{pid="P",process="R",node="web-1",cluster="chat",peer="web-3"} 5"#,
             r#"headcount_hearing_silence_seconds{pid="P",process="R",node="web-1",cluster="chat",listener="web-1",speaker="web-2"} 0.0015"#,

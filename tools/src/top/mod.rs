@@ -40,7 +40,7 @@ const SVG_LOOKS: usize = 12;
 /// Nodes, rates, times, the hottest and the largest topics, shards, errors and events. It reads the counters file that the process keeps in memory,
 /// which costs the process nothing. ? in it tells the keys.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::inspect::STATUS_HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Where,
@@ -59,6 +59,11 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
+const AFTER_HELP: &str = "\
+Exit status: 0 it was left with a key, or has written its picture; 1 there is no terminal, or it cannot be drawn on; 2 the command line is
+wrong; 3 nothing runs, or not that process; 6 its file is of another version, damaged, or none of headcount's; 7 its file is another
+user's; 130 it was ended by a signal. A process that is killed meanwhile is shown as dead, and headcount stat ends with a status for it.";
+
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
     let mut processes = Processes::find(&args.place)?;
     if let Some(path) = &args.svg {
@@ -174,7 +179,7 @@ struct Processes {
 
 impl Processes {
     fn find(place: &Where) -> Result<Self, Error> {
-        let chosen = match place.process {
+        let chosen = match place.wanted() {
             Some(_) => Some(place.chosen()?.path().display().to_string()),
             None => None,
         };

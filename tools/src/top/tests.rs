@@ -150,7 +150,7 @@ fn help_names_the_keys() {
 #[test]
 fn a_picture_is_made_of_what_a_process_counts() {
     let folder = Folder::new("top");
-    let place = Where { process: None, dir: Some(folder.0.clone()) };
+    let place = Where { process: None, dir: Some(folder.0.clone()), ..Where::default() };
     assert!(Processes::find(&place).unwrap_err().to_string().starts_with("nothing runs"));
     let counters = folder.counters();
     counters.set_fact("node", "web-1");
@@ -189,7 +189,7 @@ fn a_node_of_a_cluster_is_shown_with_the_others_and_its_times() {
     let folder = Folder::new("top-cluster");
     let counters = folder.counters();
     clustered(&counters);
-    let place = Where { process: Some("web-1".into()), dir: Some(folder.0.clone()) };
+    let place = Where { process: Some("web-1".into()), dir: Some(folder.0.clone()), ..Where::default() };
     let mut processes = Processes::find(&place).unwrap();
     processes.look();
     let picture = processes.picture(&View::default());
