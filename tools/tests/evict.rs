@@ -36,7 +36,8 @@ fn entries_of_a_node_that_is_silent_are_ghosts() {
         signal(web1.id(), "-STOP");
         let mut found = false;
         while !found && bob.ok("COUNT room:1") == "2" {
-            let out = folder.ok(&["ghosts"]);
+            let (status, out, error) = folder.run(&["ghosts"]);
+            assert_eq!(status, i32::from(!out.is_empty()), "{out}{error}");
             found = out.starts_with("alice in room:1 of web-1: its node is silent for ")
                 && out.ends_with(&format!("({joined})\n"));
         }
@@ -57,13 +58,13 @@ fn an_entry_is_removed_by_its_owner_and_leaves_everywhere() {
     assert_eq!(out, format!("removed alice in room:1 of web-1 ({ghost})\n"));
     assert_eq!(alice.ok("COUNT room:1"), "0");
     bob.until_ok("COUNT room:1", "0");
-    let message = folder.refused(&["evict", "room:1", "alice", "--process", "web-2"]);
+    let message = folder.refused(8, &["evict", "room:1", "alice", "--process", "web-2"]);
     assert_eq!(message, "error: nobody has alice in room:1; nothing was removed");
 
     // Its client can join again: that is another entry, and the old ref names nothing.
     let again = alice.ok("JOIN room:1 alice back");
     bob.until_ok("COUNT room:1", "1");
-    let message = folder.refused(&["evict", "room:1", "alice", "--ref", &ghost, "--process", "web-2"]);
+    let message = folder.refused(8, &["evict", "room:1", "alice", "--ref", &ghost, "--process", "web-2"]);
     assert_eq!(
         message,
         format!("error: alice in room:1 has no version {ghost} any more; nothing was removed")
@@ -82,11 +83,11 @@ fn of_several_with_one_key_none_is_removed_unless_one_is_named() {
         person.until_ok("COUNT room:1", "2");
     }
     let (status, out, error) = folder.run(&["evict", "room:1", "alice", "--process", "web-1"]);
-    assert_eq!((status, out.as_str()), (1, ""));
+    assert_eq!((status, out.as_str()), (8, ""));
     assert!(refs.iter().all(|entry| error.contains(entry)), "{error}");
     let last = "error: 2 have alice in room:1; nothing was removed: choose one with --node or --ref\n";
     assert!(error.ends_with(last), "{error}");
-    let message = folder.refused(&["evict", "room:1", "alice", "--node", "web-3", "--process", "web-1"]);
+    let message = folder.refused(8, &["evict", "room:1", "alice", "--node", "web-3", "--process", "web-1"]);
     assert_eq!(message, "error: node web-3 does not have alice in room:1; nothing was removed");
     folder.ok(&["evict", "room:1", "alice", "--node", "web-2", "--process", "web-1"]);
     alice.until_ok("COUNT room:1", "1");
@@ -101,7 +102,7 @@ fn a_node_that_was_not_told_to_obey_keeps_its_entries() {
     all_know(&mut [&mut alice, &mut bob], 2);
     alice.ok("JOIN room:1 alice");
     bob.until_ok("COUNT room:1", "1");
-    let message = folder.refused(&["evict", "room:1", "alice"]);
+    let message = folder.refused(7, &["evict", "room:1", "alice"]);
     let id = &web1.ready().node_id;
     assert_eq!(
         message,
@@ -110,7 +111,7 @@ fn a_node_that_was_not_told_to_obey_keeps_its_entries() {
     assert_eq!(alice.ok("COUNT room:1"), "1");
 
     signal(web1.id(), "-STOP");
-    let message = folder.refused(&["evict", "room:1", "alice", "--timeout", "200"]);
+    let message = folder.refused(5, &["evict", "room:1", "alice", "--timeout", "200"]);
     signal(web1.id(), "-CONT");
     assert_eq!(message, format!("error: node {id} has not answered within 200ms"));
 }

@@ -115,8 +115,10 @@ pub(crate) mod status {
     pub(crate) const SILENT: u8 = 5;
     /// Its file is of another version, damaged, or none of headcount's.
     pub(crate) const STRANGE: u8 = 6;
-    /// Its file is another user's.
-    pub(crate) const UNREADABLE: u8 = 7;
+    /// Its file or socket is another user's, or the owner of an entry does not let others remove it.
+    pub(crate) const DENIED: u8 = 7;
+    /// Nobody is in that topic, or has that key there; nothing was removed.
+    pub(crate) const ABSENT: u8 = 8;
 }
 
 #[cfg(test)]
