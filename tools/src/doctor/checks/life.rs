@@ -179,7 +179,7 @@ const TOLD_ELSEWHERE: [&str; 1] = ["found the receive buffer full"];
 
 /// Errors of the last minute.
 pub(super) fn errors(patient: &Patient) -> Vec<Finding> {
-    const CHECK: &str = "errors";
+    const CHECK: &str = ERRORS;
     let sample = &patient.now;
     let is_told = |message: &str| TOLD_ELSEWHERE.iter().any(|told| message.contains(told));
     let mut lately: Vec<_> = sample.errors.iter().filter(|error| !is_told(&error.message)).collect();
@@ -191,6 +191,9 @@ pub(super) fn errors(patient: &Patient) -> Vec<Finding> {
         else {
             return vec![Finding::ok(CHECK, "none")];
         };
+/// What the check of errors is called.
+pub(super) const ERRORS: &str = "errors";
+
         let age = sample.ago(last.last_at).unwrap_or_default();
         let kinds = count(earlier as u64, "kind");
         let what = format!(
