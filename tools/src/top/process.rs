@@ -101,10 +101,15 @@ impl Process {
             Life::Running => format!("running for {}", words::age(now.uptime())),
             life => life_words(life),
         };
+        // What it did last is no rate of now; how it came to that is in the curves.
+        let runs = is_alive(life);
         let span = self.before.as_ref().map(|before| Span { before, now });
         let rates = span.as_ref().map_or_else(Vec::new, rates);
-        let rates =
-            rates.into_iter().map(|(name, now)| Rate { name: name.into(), now, history: self.past(name) });
+        let rates = rates.into_iter().map(|(name, now)| Rate {
+            name: name.into(),
+            now: runs.then_some(now),
+            history: self.past(name),
+        });
         let large = diary::largest(now).into_iter().map(|(members, name)| Topic { name, members, rate: 0.0 });
         Picture {
             processes: Vec::new(),
@@ -116,9 +121,9 @@ impl Process {
             nodes: nodes(now),
             rates: rates.collect(),
             times: times(now).into_iter().map(|(name, row, field)| self.time(name, row, &field)).collect(),
-            hot: self.hot.topics(),
+            hot: if runs { self.hot.topics() } else { Vec::new() },
             large: large.collect(),
-            shards: shards(now, span),
+            shards: shards(now, span.filter(|_| runs)),
             diary: entries(now),
         }
     }
