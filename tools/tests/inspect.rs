@@ -415,10 +415,11 @@ fn a_watcher_that_is_stopped_costs_the_process_nothing_and_is_told_what_it_misse
     assert!(asked.elapsed() < Duration::from_secs(2), "others are served meanwhile: {:?}", asked.elapsed());
     signal(watch.child.0.id(), "-CONT");
     let mut lines = 0_usize;
-    let missed = loop {
+    let missed: usize = loop {
         let line = watch.line();
         if let Some(rest) = line.strip_prefix("lagged  ") {
-            break rest.split_once(' ').and_then(|(missed, _)| missed.parse::<usize>().ok()).expect(&line);
+            let missed = rest.split_once(' ').and_then(|(missed, _)| missed.replace(',', "").parse().ok());
+            break missed.unwrap_or_else(|| panic!("{line}"));
         }
         lines += 1;
     };

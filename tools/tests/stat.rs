@@ -69,17 +69,21 @@ fn all_processes_are_listed_and_one_is_told_in_detail() {
         &format!("listen {}", nodes[0].ready().clients),
         "network multicast",
         " on lo",
-        "1 entries, 1 of them of this node's",
-        "1 clients connected",
-        "1 other nodes",
+        "1 entry, 1 of them of this node's 1 session; 1 topic; ",
+        "1 client connected",
+        "1 other node\n",
         "clients: requests",
         "Shards: ",
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
-    // By its process id: the same process.
-    let by_pid = stdout(&stat(&folder, &["--process", &nodes[0].id().to_string()]));
-    assert!(by_pid.starts_with(&head), "{by_pid}");
+    // By its process id, and without the option: the same process.
+    for args in [&["--process", &*nodes[0].id().to_string()][..], &["web-1"]] {
+        let again = stdout(&stat(&folder, args));
+        assert!(again.starts_with(&head), "{again}");
+    }
+    let twice = stat(&folder, &["web-1", "--process", "web-1"]);
+    assert_eq!(twice.status.code(), Some(2), "{}", stderr(&twice));
 }
 
 #[test]

@@ -162,7 +162,7 @@ fn the_screen_shows_what_a_node_does_and_obeys_its_keys() {
         }
         screen.contains("members  lobby") && !screen.contains("changes here                0")
     });
-    terminal.shows("1 clients");
+    terminal.shows("1 client ");
 
     terminal.press(&["?"]);
     terminal.shows("any key closes it");

@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Error> {
         ui::note(&if rows == 0 {
             format!("no topics in {}", link.name())
         } else {
-            format!("{rows} of {of} in {}", link.name())
+            format!("{} of {of} in {}", grouped(rows), link.name())
         });
     }
     Ok(ExitCode::SUCCESS)

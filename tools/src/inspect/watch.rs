@@ -5,6 +5,7 @@ use super::lookup::{self, Options};
 use super::table::shown;
 use super::{Name, NameParser, print, print_json, status};
 use crate::error::Error;
+use crate::number::counted;
 use crate::ui;
 use headcount_net::admin::{Change, Request, Row, Text};
 use std::process::ExitCode;
@@ -124,7 +125,9 @@ fn line(row: &Row) -> String {
                 entry.entry
             )
         }
-        Row::Lagged { missed } => format!("lagged  {missed} changes are not shown"),
+        Row::Lagged { missed } => {
+            format!("lagged  {} not shown", counted(*missed, "change is", "changes are"))
+        }
         _ => String::new(),
     }
 }

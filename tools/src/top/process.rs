@@ -165,17 +165,20 @@ fn times(now: &Snapshot) -> Vec<(String, usize, String)> {
 }
 
 fn figures(now: &Snapshot) -> Vec<(String, String)> {
-    let mut figures = vec![("errors".to_owned(), grouped(now.errors()))];
-    for (table, field, name) in [
-        ("engine", "entries", "entries"),
-        ("engine", "entries_local", "here"),
-        ("engine", "topics", "topics"),
-        ("engine", "sessions", "sessions"),
-        ("engine", "subscriptions", "subscriptions"),
-        ("engine", "subscriptions_lagging", "behind"),
-        ("clients", "connections", "clients"),
+    let figure = |number: u64, one: &str, more: &str| {
+        (if number == 1 { one } else { more }.to_owned(), grouped(number))
+    };
+    let mut figures = vec![figure(now.errors(), "error", "errors")];
+    for (table, field, one, more) in [
+        ("engine", "entries", "entry", "entries"),
+        ("engine", "entries_local", "here", "here"),
+        ("engine", "topics", "topic", "topics"),
+        ("engine", "sessions", "session", "sessions"),
+        ("engine", "subscriptions", "subscription", "subscriptions"),
+        ("engine", "subscriptions_lagging", "behind", "behind"),
+        ("clients", "connections", "client", "clients"),
     ] {
-        figures.extend(now.number(table, field).map(|number| (name.to_owned(), grouped(number))));
+        figures.extend(now.number(table, field).map(|number| figure(number, one, more)));
     }
     figures
         .extend(now.number("engine", "memory_used_bytes").map(|used| ("memory".into(), words::bytes(used))));
