@@ -101,10 +101,7 @@ fn head(picture: &Picture, width: usize) -> Vec<Line<'static>> {
         let pad = " ".repeat(width.saturating_sub(text.chars().count()));
         lines.push(Line::styled(format!("{text}{pad}"), style.add_modifier(Modifier::REVERSED)));
     }
-    let figures = picture.figures.iter().flat_map(|(name, value)| {
-        [Span::raw(format!("{value} ")), Span::styled(format!("{name}   "), dim())]
-    });
-    lines.push(Line::from_iter(figures));
+    lines.push(figures(picture, width));
     if picture.processes.len() > 1 {
         let tabs = picture.processes.iter().enumerate().flat_map(|(at, (name, level))| {
             let style = Style::new().fg(colour(*level));
@@ -114,6 +111,22 @@ fn head(picture: &Picture, width: usize) -> Vec<Line<'static>> {
         lines.push(Line::from_iter(tabs));
     }
     lines
+}
+
+/// As many figures as fit whole, and whether that is all of them.
+fn figures(picture: &Picture, width: usize) -> Line<'static> {
+    let mut line = Line::default();
+    for (name, value) in &picture.figures {
+        let (value, name) = (format!("{value} "), format!("{name}   "));
+        // The mark has room as well; the gap behind the last one may be out of sight.
+        if line.width() + value.chars().count() + name.trim_end().chars().count() + 2 > width {
+            line.push_span(Span::styled("»", dim()));
+            break;
+        }
+        line.push_span(Span::raw(value));
+        line.push_span(Span::styled(name, dim()));
+    }
+    line
 }
 
 fn foot(picture: &Picture) -> Line<'static> {

@@ -150,6 +150,15 @@ fn rows_and_columns_that_do_not_fit_are_told() {
         !title(&text, "3 times since the start").split("4 hottest").next().unwrap().contains('+'),
         "{text}"
     );
+    let mut picture = full();
+    picture.figures = (0..9).map(|number| ("subscriptions".into(), format!("{number},000"))).collect();
+    let (text, _) = screen(&picture, &View::default(), (80, 24));
+    let figures = text.lines().nth(1).unwrap();
+    assert!(
+        figures.contains("0,000 subscriptions   1,000 subscriptions   2,000 subscriptions   »"),
+        "{text}"
+    );
+    assert!(!figures.contains("3,000"), "a number without its name may be anything: {text}");
     let (text, _) = screen(&full(), &View { alone: true, ..View::default() }, (120, 60));
     assert!(!text.lines().any(|line| line.contains("1 nodes") && line.contains(['+', '»'])), "{text}");
 }
