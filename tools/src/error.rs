@@ -7,7 +7,7 @@ use std::process::ExitCode;
 /// Exit status of a run that could not do its work.
 const FAILED: u8 = 1;
 /// Exit status of a wrong command line, as clap's.
-const USAGE: u8 = 2;
+pub(crate) const USAGE: u8 = 2;
 /// Exit status after Ctrl-C, as a shell's.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -52,13 +52,17 @@ impl Error {
     }
 
     pub(crate) fn exit_code(&self) -> ExitCode {
-        ExitCode::from(match self {
+        ExitCode::from(self.status())
+    }
+
+    pub(crate) fn status(&self) -> u8 {
+        match self {
             Self::Option { .. } => USAGE,
             Self::Listen { .. } | Self::Cluster(_) | Self::Lab(_) | Self::System { .. } => FAILED,
             #[cfg(unix)]
             Self::Inspect(_) => FAILED,
             Self::Unseen { status, .. } => *status,
             Self::Interrupted => INTERRUPTED,
-        })
+        }
     }
 }

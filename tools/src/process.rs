@@ -203,6 +203,12 @@ pub struct StartingNode {
 }
 
 impl StartingNode {
+    /// The process's id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.0.id()
+    }
+
     /// Waits until the node serves.
     ///
     /// # Errors

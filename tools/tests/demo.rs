@@ -2,14 +2,29 @@
 
 mod support;
 
+use headcount::counters::{default_dir, find};
 use serde_json::Value;
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use support::{Guarded, headcount, program, stderr, stdout, until};
 
+/// Files that nodes of a cluster have left where everybody looks.
+fn left_behind(cluster: &str) -> Vec<PathBuf> {
+    let found = find(default_dir()).expect("a directory").into_iter();
+    let of_it = found.filter(|found| {
+        found.reader.as_ref().is_ok_and(|reader| reader.fact("cluster").as_deref() == Some(cluster))
+    });
+    of_it.map(|found| found.path).collect()
+}
+
 #[test]
 fn a_small_demo_succeeds_and_reports_every_figure() {
-    let output = headcount(&["demo", "--nodes", "2", "--entries", "2000", "--clients", "20", "--json"]);
+    let cluster = format!("small-{}", std::process::id());
+    let size = ["--nodes", "2", "--entries", "2000", "--clients", "20"];
+    let output = headcount(&[&["demo", "--json", "--cluster", &cluster], &size[..]].concat());
+    assert_eq!(left_behind(&cluster), [""; 0].map(PathBuf::from), "stat and doctor would tell of dead nodes");
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
     let text = stdout(&output);
     assert_eq!(text.lines().count(), 1, "one object and nothing else: {text}");
@@ -61,6 +76,49 @@ fn a_demo_under_load_reports_what_a_node_costs_and_how_soon_joins_are_seen() {
     assert!((1000.0..2200.0).contains(&figure(&report["busy_changes_per_s"])), "{text}");
     assert!(figure(&report["busy_visible_us"]["p99"]) > 0.0, "{text}");
     assert_eq!(report["busy_visible_us"]["samples"], 1000);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_demo_that_is_kept_can_be_looked_into_and_leaves_nothing_behind() {
+    let cluster = format!("kept-{}", std::process::id());
+    let mut demo = Command::new(program())
+        .args(["demo", "--nodes", "2", "--entries", "100", "--clients", "4", "--keep", "--cluster", &cluster])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let said = BufReader::new(demo.stderr.take().expect("a pipe"));
+    let demo = Guarded(demo);
+    let mut invitation = String::new();
+    for line in said.lines().map_while(Result::ok) {
+        invitation.push_str(&format!("{line}\n"));
+        if line.contains("Ctrl-C") {
+            break;
+        }
+    }
+    let told = |command: &str| invitation.lines().any(|line| line.trim_end().ends_with(command));
+    for command in [" stat", " top", " topics --process node-1", " watch room:1 --process node-1", " verify"]
+    {
+        assert!(told(command), "{command} is not in {invitation}");
+    }
+    // By their process ids: other demos have nodes of these names.
+    let files = left_behind(&cluster);
+    let pids: Vec<&str> =
+        files.iter().map(|path| path.to_str().expect("text").rsplit('.').nth(1).expect("a pid")).collect();
+    assert_eq!(pids.len(), 2, "the life that was killed is over: {files:?}");
+    let output = headcount(&["topics", "--process", pids[0]]);
+    assert!(output.status.success() && stdout(&output).contains("lobby"), "{}", stderr(&output));
+    let output = headcount(&["verify", "--process", pids[0], "--process", pids[1]]);
+    assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
+    let sockets = pids.iter().map(|pid| default_dir().join(format!("headcount.{pid}.0.admin")));
+    let sockets: Vec<PathBuf> = sockets.collect();
+    assert!(sockets.iter().all(|socket| socket.exists()), "{sockets:?}");
+    demo.interrupt();
+    assert_eq!(demo.ended().code(), Some(0));
+    assert_eq!(left_behind(&cluster), [""; 0].map(PathBuf::from));
+    assert!(!sockets.iter().any(|socket| socket.exists()), "{sockets:?}");
 }
 
 /// Processes whose parent is `pid`, as Linux tells it.

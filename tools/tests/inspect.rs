@@ -43,12 +43,13 @@ fn topics_entries_and_keys_are_shown_as_the_process_has_them() {
     assert_eq!((rows[0]["entry"].as_str(), rows[0]["meta"].as_str()), (Some(&own[..]), Some("hello world")));
     assert_eq!(rows[1]["meta"]["hex"], "636166e9201b5b324a");
     assert!(rows[1]["heard_ms"].as_u64().is_some_and(|ms| ms < 2_000) && rows[0]["heard_ms"].is_null());
-    assert_eq!(folder.ok(&["list", "nowhere"]), "");
+    let (status, out, error) = folder.run(&["list", "nowhere"]);
+    assert_eq!((status, out.as_str(), error.as_str()), (8, "", "nobody is in nowhere of web-1\n"));
 
     assert_eq!(folder.rows(&["get", r#""r\xff""#, "alice"]).len(), 1);
     assert!(folder.ok(&["get", "room:1", "bob"]).contains(&others));
     let (status, out, error) = folder.run(&["get", "room:1", "carol"]);
-    assert_eq!((status, out.as_str(), error.as_str()), (1, "", "nobody has carol in room:1 of web-1\n"));
+    assert_eq!((status, out.as_str(), error.as_str()), (8, "", "nobody has carol in room:1 of web-1\n"));
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn one_of_several_processes_is_chosen_by_name_or_number() {
     let (site, folder) = (Site::new(), Folder::new());
     let nodes = ["web-1", "web-2"].map(|name| folder.node(&site, name));
     Person::of(&nodes[0]).ok("PING");
-    let message = folder.refused(&["topics"]);
+    let message = folder.refused(2, &["topics"]);
     assert!(
         message.starts_with("error: several processes can be asked; choose one with --process: "),
         "{message}"
@@ -104,7 +105,7 @@ fn one_of_several_processes_is_chosen_by_name_or_number() {
     let (status, ..) = folder.run(&["topics", "--process", "web-1"]);
     assert!(status == 0 && asked.elapsed() < Duration::from_millis(1_500), "after {:?}", asked.elapsed());
     signal(nodes[1].id(), "-CONT");
-    let message = folder.refused(&["topics", "--process", "web-9"]);
+    let message = folder.refused(3, &["topics", "--process", "web-9"]);
     assert!(message.starts_with("error: --process web-9: none of the 2 admin sockets in "), "{message}");
     assert!(message.ends_with("--admin`, or sets `admin_socket_in` in its configuration"), "{message}");
 }
@@ -120,7 +121,7 @@ fn it_is_off_unless_enabled_and_whoever_finds_none_is_told_how() {
         name.starts_with(&prefix) && name.ends_with(".admin")
     });
     assert_eq!(sockets.count(), 0);
-    let message = folder.refused(&["topics"]);
+    let message = folder.refused(3, &["topics"]);
     assert_eq!(
         message,
         format!(
@@ -130,7 +131,7 @@ fn it_is_off_unless_enabled_and_whoever_finds_none_is_told_how() {
         )
     );
     let output = headcount(&["topics", "--socket", "/nowhere/at/all"]);
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(3));
     assert!(
         stderr(&output).starts_with("error: /nowhere/at/all: there is no such socket; a process has one if")
     );
@@ -154,9 +155,12 @@ fn a_dead_processs_socket_is_said_to_be_one_and_replaced() {
         node.id()
     );
     // Until it is dead it may still take a connection.
-    until("the process to be gone", || folder.refused(&["topics"]) == gone);
-    assert_eq!(folder.refused(&["watch", "room", "--process", &node.id().to_string()]), gone);
+    until("the process to be gone", || folder.run(&["topics"]) == (4, String::new(), format!("{gone}\n")));
+    assert_eq!(folder.refused(4, &["watch", "room", "--process", &node.id().to_string()]), gone);
     drop(node);
+    // It is nobody whom anybody else is taken for.
+    let message = folder.refused(3, &["topics", "--process", "web-9"]);
+    assert!(message.starts_with("error: --process web-9: there is no admin socket in "), "{message}");
 
     // The same path, by name: a live one keeps it.
     let path = socket.to_str().unwrap();
@@ -175,7 +179,84 @@ fn a_dead_processs_socket_is_said_to_be_one_and_replaced() {
     assert_eq!(folder.run(&["topics"]).0, 0);
 
     assert_eq!(node.leave(&patience()).unwrap().code(), Some(0));
-    assert_eq!(folder.files(), [""; 0], "it is removed at the end");
+    assert_eq!(folder.sockets(), [""; 0], "it is removed at the end");
+}
+
+#[test]
+fn a_process_that_cannot_be_asked_by_its_name_is_told_with_what_is_known_of_it() {
+    let (site, folder) = (Site::new(), Folder::new());
+    let mut node = folder.node(&site, "web-1");
+    let pid = node.id();
+    for args in [&["topics"][..], &["list", "room"], &["get", "room", "alice"], &["ghosts"]] {
+        signal(pid, "-STOP");
+        let message = folder.refused(5, &[args, &["--process", "web-1"]].concat());
+        let expected = format!("error: --process web-1: it is process {pid}, silent for ");
+        assert!(message.starts_with(&expected) && message.contains("stopped (SIGSTOP"), "{message}");
+        signal(pid, "-CONT");
+        until("it to go on", || folder.run(&["topics", "--process", "web-1"]).0 == 0);
+    }
+    node.kill().unwrap();
+    drop(node);
+    let message = folder.refused(4, &["list", "room", "--process", "web-1"]);
+    let expected = format!("error: --process web-1: it was process {pid}, dead: killed or crashed ");
+    assert!(message.starts_with(&expected), "{message}");
+    let (status, _, error) = folder.run(&["verify", "--process", "web-1", "--process", "web-2"]);
+    assert!(status == 2 || error.contains(&expected["error: ".len()..]), "{error}");
+
+    let mut command = site.command("web-2");
+    command.options = vec!["--counters".into(), folder.text().into()];
+    let closed = command.start().unwrap().ready(&patience()).unwrap();
+    let message = folder.refused(3, &["topics", "--process", "web-2"]);
+    let expected = format!(
+        "error: --process web-2: it is process {} and runs, without an admin socket in ",
+        closed.id()
+    );
+    assert!(message.starts_with(&expected), "{message}");
+}
+
+/// Every command that looks at running processes, with arguments that it needs.
+const LOOKING: [&[&str]; 10] = [
+    &["stat"],
+    &["top"],
+    &["doctor"],
+    &["topics"],
+    &["list", "room"],
+    &["get", "room", "alice"],
+    &["watch", "room"],
+    &["ghosts"],
+    &["evict", "room", "alice"],
+    &["verify"],
+];
+
+#[test]
+fn a_directory_that_is_not_there_is_the_same_mistake_for_every_command() {
+    for command in LOOKING {
+        let output = headcount(&[command, &["--dir", "/nowhere/at/all"]].concat());
+        let expected =
+            "error: --dir /nowhere/at/all: there is no such directory; leave --dir out for the usual one\n";
+        assert_eq!((stderr(&output).as_str(), output.status.code()), (expected, Some(2)), "{command:?}");
+    }
+}
+
+#[test]
+fn every_commands_help_has_its_exit_statuses() {
+    for (command, statuses) in LOOKING.iter().zip([
+        "0 it runs; 1 it could not be done; 2 the command line is wrong; 3 nothing runs, or not that process; 4 it was killed",
+        "0 it was left with a key, or has written its picture; 1 there is no terminal, or it cannot be drawn on; 2 ",
+        "0 all well, or notes only; 1 warnings; 2 problems",
+        "0 it was shown, be it nothing; 1 it could not be written; 2 ",
+        "0 somebody is there; 1 it could not be written; 2 ",
+        "0 somebody has it; 1 it could not be written; 2 ",
+        "0 until Ctrl-C; 1 it could not be written; 2 ",
+        "0 there are none; 1 there are some; 2 ",
+        "0 it was removed; 1 it could not be written; 2 ",
+        "0 all agree; 1 they differ; 2 it could not be told",
+    ]) {
+        let output = headcount(&[command[0], "--help"]);
+        let help = String::from_utf8_lossy(&output.stdout).replace('\n', " ");
+        let (_, told) = help.split_once("Exit status: ").unwrap_or_else(|| panic!("{command:?}: {help}"));
+        assert!(told.starts_with(statuses), "{command:?}: {told}");
+    }
 }
 
 #[test]
@@ -196,7 +277,7 @@ fn nobody_but_the_owner_may_look() {
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755)).unwrap();
     let output =
         Command::new(&copy).args(["topics", "--dir", folder.text()]).uid(65534).gid(65534).output().unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(7));
     let expected = format!(
         "error: {}: permission denied: only the user that process {} runs as, and root, may look into it\n",
         socket.display(),
@@ -211,7 +292,7 @@ fn another_version_and_other_programs_are_told_apart() {
     let foreign =
         r#"{"row":"hello","protocol":99,"version":"9.9.0","pid":7,"something":"new"}"#.to_owned() + "\n";
     listen(&folder.0.join("headcount.7.0.admin"), foreign.leak(), drop);
-    let message = folder.refused(&["topics"]);
+    let message = folder.refused(6, &["topics"]);
     assert!(
         message.ends_with(
             "process 7 is headcount 9.9.0 and speaks version 99 of the admin protocol, this program version 1: use the \
@@ -271,7 +352,7 @@ fn a_watch_says_within_two_seconds_that_the_process_is_dead_or_stands_still() {
     assert_eq!(watch.said(), format!("nothing was heard of {process} for 1.5s: it may be stopped"));
     assert!(stopped.elapsed() < Duration::from_secs(2), "after {:?}", stopped.elapsed());
     // Others get an answer about it, too, and do not hang.
-    let message = folder.refused(&["topics"]);
+    let message = folder.refused(5, &["topics"]);
     assert!(message.contains("does not answer; it may be stopped"), "{message}");
     signal(node.id(), "-CONT");
     assert_eq!(watch.said(), format!("{process} is heard again"));
@@ -280,7 +361,18 @@ fn a_watch_says_within_two_seconds_that_the_process_is_dead_or_stands_still() {
     node.kill().unwrap();
     assert_eq!(watch.said(), format!("error: {process} is gone"));
     assert!(killed.elapsed() < Duration::from_secs(2), "after {:?}", killed.elapsed());
-    assert_eq!(watch.child.ended().code(), Some(1));
+    assert_eq!(watch.child.ended().code(), Some(4));
+}
+
+#[test]
+fn a_watch_of_a_process_that_leaves_in_order_says_so() {
+    let (site, folder) = (Site::new(), Folder::new());
+    let node = folder.node(&site, "web-1");
+    let mut watch = folder.watch(&["room:1"]);
+    assert!(node.leave(&patience()).unwrap().success());
+    let said = watch.said();
+    assert!(said.ends_with(" has ended") || said.ends_with(" was shut down"), "{said}");
+    assert_eq!(watch.child.ended().code(), Some(3));
 }
 
 /// Memory of a process, as Linux tells it.
@@ -323,10 +415,11 @@ fn a_watcher_that_is_stopped_costs_the_process_nothing_and_is_told_what_it_misse
     assert!(asked.elapsed() < Duration::from_secs(2), "others are served meanwhile: {:?}", asked.elapsed());
     signal(watch.child.0.id(), "-CONT");
     let mut lines = 0_usize;
-    let missed = loop {
+    let missed: usize = loop {
         let line = watch.line();
         if let Some(rest) = line.strip_prefix("lagged  ") {
-            break rest.split_once(' ').and_then(|(missed, _)| missed.parse::<usize>().ok()).expect(&line);
+            let missed = rest.split_once(' ').and_then(|(missed, _)| missed.replace(',', "").parse().ok());
+            break missed.unwrap_or_else(|| panic!("{line}"));
         }
         lines += 1;
     };
@@ -343,7 +436,7 @@ fn eight_clients_are_served_and_a_ninth_is_told_so() {
     let (site, folder) = (Site::new(), Folder::new());
     let node = folder.node(&site, "web-1");
     let mut watches: Vec<_> = (0..8).map(|_| folder.watch(&["room:1"])).collect();
-    let message = folder.refused(&["topics"]);
+    let message = folder.refused(5, &["topics"]);
     assert_eq!(message, "error: 8 clients are connected, and no more are served at once");
     drop(watches.pop());
     until("a place", || folder.run(&["topics"]).0 == 0);

@@ -5,7 +5,8 @@
 mod support;
 
 use openmetrics_parser::openmetrics::parse_openmetrics;
-use openmetrics_parser::{MetricNumber, OpenMetricsValue};
+use openmetrics_parser::prometheus::parse_prometheus;
+use openmetrics_parser::{MetricNumber, OpenMetricsValue, PrometheusType, PrometheusValue};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -68,17 +69,21 @@ fn all_processes_are_listed_and_one_is_told_in_detail() {
         &format!("listen {}", nodes[0].ready().clients),
         "network multicast",
         " on lo",
-        "1 entries, 1 of them of this node's",
-        "1 clients connected",
-        "1 other nodes",
+        "1 entry, 1 of them of this node's 1 session; 1 topic; ",
+        "1 client connected",
+        "1 other node\n",
         "clients: requests",
         "Shards: ",
     ] {
         assert!(text.contains(part), "{part} is not in {text}");
     }
-    // By its process id: the same process.
-    let by_pid = stdout(&stat(&folder, &["--process", &nodes[0].id().to_string()]));
-    assert!(by_pid.starts_with(&head), "{by_pid}");
+    // By its process id, and without the option: the same process.
+    for args in [&["--process", &*nodes[0].id().to_string()][..], &["web-1"]] {
+        let again = stdout(&stat(&folder, args));
+        assert!(again.starts_with(&head), "{again}");
+    }
+    let twice = stat(&folder, &["web-1", "--process", "web-1"]);
+    assert_eq!(twice.status.code(), Some(2), "{}", stderr(&twice));
 }
 
 #[test]
@@ -129,7 +134,7 @@ fn openmetrics_text_is_what_a_strict_parser_reads() {
     let (site, folder) = (Site::new(), Folder::new("metrics"));
     let nodes = ["web-1", "web \"2\" \\"].map(|name| folder.node(&site, name));
     Person::of(&nodes[0]).ok("JOIN room:1 alice");
-    let output = stat(&folder, &["--prometheus"]);
+    let output = stat(&folder, &["--prometheus=openmetrics"]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
     let text = stdout(&output);
     let parsed = parse_openmetrics(&text).unwrap_or_else(|error| panic!("{error:?} in {text}"));
@@ -162,14 +167,88 @@ fn openmetrics_text_is_what_a_strict_parser_reads() {
     assert!(value("headcount_start_timestamp_seconds", &[("node", "web-1")]) > 1.7e9);
     assert!(text.ends_with("# EOF\n"));
 
-    let refused = stat(&folder, &["--prometheus", "--json"]);
-    assert_eq!(refused.status.code(), Some(2));
+    for wrong in [&["--prometheus", "--json"][..], &["--prometheus=xml"]] {
+        assert_eq!(stat(&folder, wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn prometheus_text_is_what_a_parser_of_the_format_0_0_4_reads_with_the_kind_of_every_sample() {
+    let (site, folder) = (Site::new(), Folder::new("text"));
+    let nodes = ["web-1", "web \"2\" \\"].map(|name| folder.node(&site, name));
+    Person::of(&nodes[0]).ok("JOIN room:1 alice");
+    let output = stat(&folder, &["--prometheus"]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let text = stdout(&output);
+    // It refuses a kind that the format does not have, and the rest of the text with it.
+    let parsed = parse_prometheus(&text).unwrap_or_else(|error| panic!("{error:?} in {text}"));
+    for family in parsed.families.values() {
+        // What is declared under another name than its samples have is of no kind.
+        assert_ne!(family.family_type, PrometheusType::Unknown, "{}", family.family_name);
+        assert!(family.iter_samples().count() > 0, "{} is declared and has no sample", family.family_name);
+        let is_counter = family.family_type == PrometheusType::Counter;
+        assert_eq!(family.family_name.ends_with("_total"), is_counter, "{}", family.family_name);
+    }
+    let value = |name: &str, labels: &[(&str, &str)]| {
+        let family = parsed.families.get(name).unwrap_or_else(|| panic!("no {name} in {text}"));
+        let fits = |sample: &&openmetrics_parser::Sample<PrometheusValue>| {
+            let held = sample.get_labelset().expect("labels");
+            labels.iter().all(|(name, value)| held.get_label_value(name) == Some(*value))
+        };
+        let sample = family.iter_samples().find(fits).unwrap_or_else(|| panic!("no such {name} in {text}"));
+        match &sample.value {
+            PrometheusValue::Gauge(number) => number.as_f64(),
+            PrometheusValue::Counter(counter) => counter.value.as_f64(),
+            PrometheusValue::Histogram(histogram) => histogram.count.expect("a count") as f64,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(value("headcount_up", &[("node", "web \"2\" \\"), ("process", "headcount")]), 1.0);
+    assert_eq!(value("headcount_clients_accepted_total", &[("node", "web-1")]), 1.0);
+    assert_eq!(value("headcount_process_info", &[("node", "web-1")]), 1.0);
+    assert!(value("headcount_times_apply_seconds", &[("node", "web-1")]) > 0.0);
+    for none in ["# UNIT", "# EOF", " info\n", " unknown\n"] {
+        assert!(!text.contains(none), "{none} in {text}");
+    }
+}
+
+#[test]
+fn the_recipe_for_node_exporter_replaces_what_is_over() {
+    let (site, folder) = (Site::new(), Folder::new("recipe"));
+    let mut node = folder.node(&site, "web-1");
+    let file = folder.path.join("headcount.prom");
+    let up = || {
+        let line = format!(
+            "{} stat --dir {} --prometheus > {file}.new && mv {file}.new {file}",
+            program().display(),
+            folder.name(),
+            file = file.display()
+        );
+        assert!(Command::new("sh").args(["-c", &line]).status().expect("a shell").success());
+        let text = fs::read_to_string(&file).expect("it was moved there");
+        let up = text.lines().filter(|line| line.starts_with("headcount_up{"));
+        up.map(|line| line.rsplit(' ').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(up(), ["1"]);
+    node.kill().expect("it is a child");
+    until("it to be told dead", || up() == ["0"]);
+    drop(node);
+    fs::remove_file(
+        fs::read_dir(&folder.path)
+            .expect("a directory")
+            .flatten()
+            .map(|file| file.path())
+            .find(|path| path.extension().is_some_and(|end| end == "0"))
+            .expect("its file"),
+    )
+    .expect("removed");
+    assert_eq!(up(), [""; 0], "nothing runs: that is whole, too");
 }
 
 #[test]
 fn nothing_that_runs_is_said_with_how_to_have_something() {
     let folder = Folder::new("nothing");
-    for args in [&[][..], &["--json"], &["--prometheus"], &["--watch"]] {
+    for args in [&[][..], &["--json"], &["--watch"]] {
         let output = stat(&folder, args);
         assert_eq!(output.status.code(), Some(3), "{args:?}");
         let words = stderr(&output);

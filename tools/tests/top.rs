@@ -6,6 +6,8 @@ mod support;
 
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -160,7 +162,7 @@ fn the_screen_shows_what_a_node_does_and_obeys_its_keys() {
         }
         screen.contains("members  lobby") && !screen.contains("changes here                0")
     });
-    terminal.shows("1 clients");
+    terminal.shows("1 client ");
 
     terminal.press(&["?"]);
     terminal.shows("any key closes it");
@@ -221,6 +223,13 @@ fn a_stopped_process_is_said_and_signals_restore_the_terminal() {
     signal(terminal.pid(), "-TERM");
     terminal.is_as_it_was(130);
 
+    for name in ["-QUIT", "-HUP", "-INT"] {
+        let Some(terminal) = Terminal::with(&args, (100, 30)) else { return };
+        terminal.shows(": running for ");
+        signal(terminal.pid(), name);
+        terminal.is_as_it_was(130);
+    }
+
     let Some(terminal) = Terminal::with(&args, (100, 30)) else { return };
     terminal.shows(": running for ");
     terminal.press(&["C-c"]);
@@ -237,6 +246,43 @@ fn a_terminal_that_goes_away_takes_it_along() {
     drop(terminal);
     // Ended is ended, though nobody may have asked how.
     until("the program to end", || fs::read_to_string(&process).map_or(true, |stat| stat.contains(") Z ")));
+}
+
+#[test]
+fn a_file_of_another_version_or_another_user_is_refused_with_a_status_of_its_own() {
+    let (site, folder) = (Site::new(), Folder::new("top-strange"));
+    let node = folder.node(&site, "web-1");
+    let file = folder.path.join(format!("headcount.{}.0", node.id()));
+    let strange = Folder::new("top-foreign");
+    let copy = strange.path.join("headcount.4000001.0");
+    fs::copy(&file, &copy).expect("a copy");
+    let version = (9_u64 << 32).to_ne_bytes();
+    fs::File::options()
+        .write(true)
+        .open(&copy)
+        .and_then(|copy| copy.write_all_at(&version, 8))
+        .expect("written");
+    for more in [&["--process", "4000001"][..], &[]] {
+        let output = headcount(&[&["top", "--dir", strange.name()], more].concat());
+        assert_eq!(output.status.code(), Some(6), "{}", stderr(&output));
+        assert!(stderr(&output).contains(" has layout 9, this program reads 1: "), "{}", stderr(&output));
+    }
+
+    let is_root =
+        String::from_utf8_lossy(&Command::new("id").arg("-u").output().expect("id").stdout).trim() == "0";
+    let mut command = Command::new(program());
+    if is_root {
+        // Where everybody can run it, and by a process of its own: a child that another test starts at this moment would keep the copy open.
+        let copy = folder.path.join("program");
+        assert!(Command::new("cp").arg(program()).arg(&copy).status().expect("there is cp").success());
+        command = Command::new(copy);
+        command.uid(65534).gid(65534);
+    } else {
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o000)).expect("it is this user's");
+    }
+    let output = command.args(["top", "--dir", folder.name()]).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(7), "{}", stderr(&output));
+    assert!(stderr(&output).contains("it is another user's; run this as that user"), "{}", stderr(&output));
 }
 
 #[test]

@@ -2,11 +2,13 @@
 
 use crate::failure::{Failure, Seen, until};
 use crate::process_cost;
+use headcount::counters::default_dir;
 use headcount::{Incarnation, NodeId};
 use headcount_tools::Limit;
 use headcount_tools::line::{Client, Tokens, parse_ref};
 use headcount_tools::process::{NodeCommand, NodeProcess, ProcessError, StartingNode};
 use std::collections::HashMap;
+use std::fs;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -17,11 +19,13 @@ const TOLD_WAIT: Duration = Duration::from_secs(1);
 /// How long a node that was started again may find its port taken.
 const PORT_WAIT: Duration = Duration::from_secs(5);
 
-/// The cluster. Dropping it kills every process.
+/// The cluster. Dropping it kills every process, and removes what killed ones leave behind.
 #[derive(Debug)]
 pub(crate) struct Nodes {
     commands: Vec<NodeCommand>,
     running: Vec<Option<Running>>,
+    /// Processes whose files may still be there.
+    started: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -32,18 +36,24 @@ struct Running {
 
 impl Nodes {
     /// Starts all at once and waits until each serves.
-    pub(crate) fn start(mut commands: Vec<NodeCommand>, limit: &Limit) -> Result<Self, Failure> {
-        let starting: Vec<StartingNode> =
-            commands.iter().map(NodeCommand::start).collect::<Result<_, _>>()?;
-        let mut running = Vec::new();
-        for (node, command) in starting.into_iter().zip(&mut commands) {
+    pub(crate) fn start(commands: Vec<NodeCommand>, limit: &Limit) -> Result<Self, Failure> {
+        // First of all, so that it is dropped last: what is removed then is of processes that have ended.
+        let mut nodes = Self { commands, running: Vec::new(), started: Vec::new() };
+        let mut starting: Vec<StartingNode> = Vec::new();
+        for command in &nodes.commands {
+            let node = command.start()?;
+            nodes.started.push(node.id());
+            starting.push(node);
+        }
+        for (number, node) in starting.into_iter().enumerate() {
             let process = node.ready(limit)?;
             // The address that it has is the one it will have again.
-            command.listen = process.ready().clients;
-            let questions = Client::connect(command.listen, limit)?;
-            running.push(Some(Running { process, questions }));
+            let addr = process.ready().clients;
+            nodes.commands[number].listen = addr;
+            let questions = Client::connect(addr, limit)?;
+            nodes.running.push(Some(Running { process, questions }));
         }
-        Ok(Self { commands, running })
+        Ok(nodes)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -162,6 +172,10 @@ impl Nodes {
     pub(crate) fn kill(&mut self, node: usize) -> Result<(), Failure> {
         if let Some(mut running) = self.running[node].take() {
             running.process.kill().map_err(|error| Failure::other(format!("cannot kill: {error}")))?;
+            let pid = running.process.id();
+            drop(running);
+            self.started.retain(|&started| started != pid);
+            remove_remains(pid);
         }
         Ok(())
     }
@@ -171,7 +185,9 @@ impl Nodes {
         let port_limit = limit.within(PORT_WAIT);
         let command = self.commands[node].clone();
         let process = loop {
-            match command.start()?.ready(limit) {
+            let starting = command.start()?;
+            self.started.push(starting.id());
+            match starting.ready(limit) {
                 Ok(process) => break process,
                 // Somebody else's connection may have the number for a moment.
                 Err(ProcessError::Ended { said, .. })
@@ -218,6 +234,25 @@ impl Nodes {
     fn members(&mut self, node: usize, limit: &Limit) -> Result<HashMap<String, Member>, Failure> {
         let reply = self.questions(node)?.request("NODES", &[], limit)?;
         Ok(reply.lines().iter().filter_map(|line| Member::parse(line)).collect())
+    }
+}
+
+impl Drop for Nodes {
+    fn drop(&mut self) {
+        // Kills whoever still runs, and waits for them.
+        self.running.clear();
+        self.started.iter().for_each(|&pid| remove_remains(pid));
+    }
+}
+
+/// Removes the counters file, and the admin socket, of a node that was killed: whoever asks for what runs would be told of a process that
+/// has crashed. One that left has taken them along.
+fn remove_remains(pid: u32) {
+    let prefix = format!("headcount.{pid}.");
+    let Ok(files) = fs::read_dir(default_dir()) else { return };
+    for file in files.flatten().filter(|file| file.file_name().to_string_lossy().starts_with(&prefix)) {
+        // What cannot be removed is told as dead for ten minutes, and is harmless.
+        let _ = fs::remove_file(file.path());
     }
 }
 

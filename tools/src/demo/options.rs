@@ -53,7 +53,9 @@ const AFTER_HELP: &str = "\
 It starts the nodes, fills them through real TCP connections, measures how soon a join on one node
 is seen on the others, kills a node with SIGKILL, starts it again, and checks that all nodes list
 the same, entry by entry. The nodes seal what they say with a key made for this run.
-Nothing leaves this machine and nothing is left running.
+Nothing leaves this machine, nothing is left running, and no file is left behind. With --keep the
+nodes can be looked into: headcount stat, top and doctor, and with their admin sockets topics,
+list, watch and verify.
 The exit status is 0 only if everything is as it should be.";
 
 /// What is to be done.
@@ -103,6 +105,10 @@ pub(crate) fn plan(args: &Args) -> Result<Plan, Error> {
     let command = |node: usize| {
         let mut command = NodeCommand::new(program.clone(), &format!("node-{node}"), &cluster, group);
         command.options.push("--quiet".into());
+        // For whoever looks into the nodes while they go on.
+        if args.keep && cfg!(unix) {
+            command.options.push("--admin".into());
+        }
         command.key = Some(key.clone());
         command
     };

@@ -283,6 +283,20 @@ impl<'a> Run<'a> {
         let _ = writeln!(text, "  Or add a node of your own:\n");
         let (cluster, group) = (&self.plan.cluster, self.plan.group);
         let _ = writeln!(text, "    {program} node --name mine --cluster {cluster} --group {group}\n");
+        if cfg!(unix) {
+            let _ = writeln!(text, "  Or look into it:\n");
+            let first = nodes.alive().first().map_or_else(String::new, |&node| nodes.name(node).to_owned());
+            for command in [
+                "stat".to_owned(),
+                "top".to_owned(),
+                format!("topics --process {first}"),
+                format!("watch {topic} --process {first}"),
+                "verify".to_owned(),
+            ] {
+                let _ = writeln!(text, "    {program} {command}");
+            }
+            text.push('\n');
+        }
         match time {
             Some(time) => {
                 let _ = write!(text, "  It ends in {} s, or with Ctrl-C here.", time.as_secs());

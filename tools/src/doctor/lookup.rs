@@ -2,6 +2,7 @@
 
 use super::patient::Patient;
 use super::sample::Sample;
+use crate::error::Error;
 use crate::inspect::choose::dir_problem;
 use headcount::counters::{Life, find};
 use serde::Serialize;
@@ -31,9 +32,9 @@ pub(crate) struct Found {
 /// Looks twice at every process of a directory.
 ///
 /// # Errors
-/// Why there is nothing to look at, in words.
-pub(crate) fn look(dir: &Path) -> Result<Found, String> {
-    let files = find(dir).map_err(|error| format!("--dir {}: {}", dir.display(), dir_problem(&error)))?;
+/// Why there is nothing to look at.
+pub(crate) fn look(dir: &Path) -> Result<Found, Error> {
+    let files = find(dir).map_err(|error| Error::option("--dir", dir.display(), dir_problem(&error)))?;
     let mut found = Found::default();
     let mut readers = Vec::new();
     for file in files {

@@ -27,6 +27,10 @@ pub(crate) struct Args {
     #[arg(long, short, value_name = "NAME|PID")]
     process: Option<String>,
 
+    /// The same, without the option
+    #[arg(value_name = "NAME|PID", conflicts_with = "process")]
+    named: Option<String>,
+
     /// The directory with the counters files; by default that of the file system in memory
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -47,18 +51,22 @@ minute), and neighbours: whether members of a cluster on this machine know each 
 Exit status: 0 all well, or notes only; 1 warnings; 2 problems (or a wrong command line, which prints no report); 3 it could not tell:
 nothing runs, or a process cannot be read. Of several, the first in the order 2, 3, 1.";
 
+fn untold(problem: String) -> Error {
+    Error::Unseen { problem, status: UNTOLD }
+}
+
 /// Examines, tells, and ends with a status for scripts.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
     let dir = args.dir.clone().unwrap_or_else(headcount::counters::default_dir);
     let report = lookup::look(&dir).and_then(|found| {
         if found.patients.is_empty() && found.closed.is_empty() {
-            return Err(format!(
+            return Err(untold(format!(
                 "nothing runs that keeps counters in {}; a program does so with Config::counters(Counters::create(default_dir())?), and if \
                  elsewhere, say where with --dir",
                 dir.display()
-            ));
+            )));
         }
-        Report::of(found, args.process.as_deref())
+        Report::of(found, args.process.as_deref().or(args.named.as_deref())).map_err(untold)
     });
     let write = |text: &str| ui::print(text).map_err(Error::system("cannot write to standard output"));
     match report {
@@ -72,12 +80,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
             write(&report.text())?;
             Ok(ExitCode::from(report.status))
         }
-        Err(problem) => {
+        Err(error) => {
             if args.json {
-                write(&format!("{}\n", serde_json::json!({ "status": UNTOLD, "problem": problem })))?;
+                let (status, problem) = (error.status(), error.to_string());
+                write(&format!("{}\n", serde_json::json!({ "status": status, "problem": problem })))?;
             }
-            ui::note(&format!("error: {problem}"));
-            Ok(ExitCode::from(UNTOLD))
+            Err(error)
         }
     }
 }

@@ -1,11 +1,12 @@
 //! What a counters file says at one moment, as plain values: what the checks look at, and what their tests make up.
 
+use super::checks::needed;
 use crate::inspect::span::ALL_CHANGES;
 use headcount::counters::{Distribution, Reader, TableReader};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// See the module's documentation. What an older version does not show is zero, empty or missing.
+/// See the module's documentation. What another version does not show is zero, empty or missing; `lacking` names it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Sample {
     /// Nanoseconds since 1970.
@@ -25,6 +26,8 @@ pub(crate) struct Sample {
     pub(crate) errors: Vec<Logged>,
     /// The latest events, oldest first: when, and what.
     pub(crate) events: Vec<(u64, String)>,
+    /// What checks are made of and this process does not show, of another version as it is.
+    pub(crate) lacking: BTreeSet<&'static str>,
 }
 
 /// The table `node`.
@@ -137,6 +140,7 @@ impl Sample {
             shards: shards_of(reader),
             errors: rows(reader, "error", error_of),
             events: events_of(reader),
+            lacking: needed().filter(|need| !need.split('|').any(|need| shows(reader, need))).collect(),
         }
     }
 
@@ -154,6 +158,15 @@ impl Sample {
 fn unix_now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Whether a process shows `table.field`. One without a node, or without a tracker, lacks nothing: there is nothing to check.
+fn shows(reader: &Reader, need: &str) -> bool {
+    let Some((table, field)) = need.split_once('.') else { return false };
+    match reader.table(table) {
+        Some(table) => table.fields().iter().any(|known| known.name == field),
+        None => matches!(table, "node" | "engine"),
+    }
 }
 
 fn first<'a>(reader: &'a Reader, table: &str) -> Option<(&'a TableReader, usize)> {

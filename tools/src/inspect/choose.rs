@@ -8,11 +8,15 @@ use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 /// Options of every command that looks at running processes.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Where {
     /// The process: its node's name or its process id
     #[arg(long, short, value_name = "NAME|PID")]
     pub(crate) process: Option<String>,
+
+    /// The same, without the option
+    #[arg(value_name = "NAME|PID", conflicts_with = "process")]
+    pub(crate) named: Option<String>,
 
     /// The directory with the counters files; by default that of the file system in memory
     #[arg(long, value_name = "DIR")]
@@ -28,7 +32,7 @@ pub(crate) fn unseen(error: &ReadError) -> Error {
 pub(crate) fn status_of(error: &ReadError) -> u8 {
     match error {
         ReadError::NotFound { .. } => status::NOTHING,
-        ReadError::NoPermission { .. } => status::UNREADABLE,
+        ReadError::NoPermission { .. } => status::DENIED,
         ReadError::NotCounters { .. } | ReadError::Version { .. } | ReadError::Damaged { .. } => {
             status::STRANGE
         }
@@ -60,6 +64,11 @@ pub(crate) fn is_alive(life: Life) -> bool {
 }
 
 impl Where {
+    /// The process that was asked for.
+    pub(crate) fn wanted(&self) -> Option<&str> {
+        self.process.as_deref().or(self.named.as_deref())
+    }
+
     pub(crate) fn dir(&self) -> PathBuf {
         self.dir.clone().unwrap_or_else(default_dir)
     }
@@ -82,9 +91,9 @@ impl Where {
         }
     }
 
-    /// The process that was asked for by `--process`, dead or alive.
+    /// The process that was asked for, dead or alive.
     pub(crate) fn chosen(&self) -> Result<Reader, Error> {
-        let wanted = self.process.as_deref().unwrap_or_default();
+        let wanted = self.wanted().unwrap_or_default();
         let mut of_pid = Vec::new();
         let mut of_name = Vec::new();
         let mut unreadable = Vec::new();
@@ -144,7 +153,7 @@ mod tests {
     use super::*;
 
     fn choice(folder: &Folder, process: Option<&str>) -> Where {
-        Where { process: process.map(str::to_owned), dir: Some(folder.0.clone()) }
+        Where { process: process.map(str::to_owned), dir: Some(folder.0.clone()), ..Where::default() }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::link::Link;
 use super::lookup::{self, Options};
 use super::table::{self, shown};
-use super::{Name, NameParser, print, print_json};
+use super::{Name, NameParser, print, print_json, status};
 use crate::error::Error;
 use crate::number::counted;
 use crate::ui;
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 /// last: how old the line may be. (When an entry joined is written down nowhere.) REF names this version of the entry in the whole
 /// cluster.
 #[derive(Debug, clap::Args)]
-#[command(after_help = lookup::AFTER_HELP)]
+#[command(after_help = lookup::after_help("0 somebody is there; 1 it could not be written", "; 8 nobody is in that topic"))]
 pub(crate) struct ListArgs {
     /// The topic
     #[arg(value_parser = NameParser)]
@@ -28,9 +28,9 @@ pub(crate) struct ListArgs {
 
 /// Show the entries with one key in a topic: one for each session and node that tracks it
 ///
-/// The columns are those of `headcount list`. The exit status is 1 if there is none.
+/// The columns are those of `headcount list`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = lookup::AFTER_HELP)]
+#[command(after_help = lookup::after_help("0 somebody has it; 1 it could not be written", "; 8 nobody has that key there"))]
 pub(crate) struct GetArgs {
     /// The topic
     #[arg(value_parser = NameParser)]
@@ -48,6 +48,10 @@ pub(super) fn list(args: &ListArgs) -> Result<ExitCode, Error> {
     let mut link = lookup::link(&args.options)?;
     let topic = Text::from(&args.topic.0[..]);
     let rows = show(&mut link, &Request::List { topic: topic.clone() }, args.options.json)?;
+    if rows == 0 {
+        ui::note(&format!("nobody is in {} of {}", shown(&topic), link.name()));
+        return Ok(ExitCode::from(status::ABSENT));
+    }
     if !args.options.json {
         let entries = counted(rows, "entry", "entries");
         ui::note(&format!("{entries} in {} of {}", shown(&topic), link.name()));
@@ -62,7 +66,7 @@ pub(super) fn get(args: &GetArgs) -> Result<ExitCode, Error> {
     let rows = show(&mut link, &Request::Get { topic, key }, args.options.json)?;
     if rows == 0 {
         ui::note(&words);
-        return Ok(ExitCode::FAILURE);
+        return Ok(ExitCode::from(status::ABSENT));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,7 +2,7 @@
 
 use super::lookup::{self, Options};
 use super::table::{self, shown};
-use super::{Name, NameParser, print, print_json};
+use super::{Name, NameParser, print, print_json, status};
 use crate::error::Error;
 use crate::number::within;
 use crate::ui;
@@ -15,7 +15,11 @@ use std::process::ExitCode;
 /// Exactly the version that is there now is removed: if its session updates it meanwhile, or joins again, that stays. The owner has to be
 /// started with --admin, or to be configured to obey evictions. If several have the key, nothing is removed and they are shown.
 #[derive(Debug, clap::Args)]
-#[command(after_help = lookup::AFTER_HELP)]
+#[command(after_help = lookup::after_help(
+    "0 it was removed; 1 it could not be written",
+    "; 5 and 7 as well if the entry's owner does not answer in time, or does not let others remove its entries; 8 nothing was removed: there \
+     is no such entry (any more), or several"
+))]
 pub(crate) struct Args {
     /// The topic
     #[arg(value_parser = NameParser)]
@@ -45,6 +49,10 @@ fn entry_ref(text: &str) -> Result<EntryRef, String> {
     text.parse().map_err(|error: headcount::ParseRefError| error.to_string())
 }
 
+fn absent(problem: String) -> Error {
+    Error::Unseen { problem, status: status::ABSENT }
+}
+
 pub(super) fn run(args: &Args) -> Result<ExitCode, Error> {
     let mut link = lookup::link(&args.options)?;
     let (topic, key) = (Text::from(&args.topic.0[..]), Text::from(&args.key.0[..]));
@@ -71,12 +79,12 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Error> {
                 (_, _, Some(wanted)) => format!("{named} has no version {wanted} any more"),
                 _ => format!("nobody has {named}"),
             };
-            return Err(Error::Inspect(format!("{words}; nothing was removed")));
+            return Err(absent(format!("{words}; nothing was removed")));
         }
         several => {
             let lines: String = several.iter().map(table::entry).collect();
             ui::note(&format!("{}{}", table::HEADING, lines.trim_end()));
-            return Err(Error::Inspect(format!(
+            return Err(absent(format!(
                 "{} have {named}; nothing was removed: choose one with --node or --ref",
                 several.len()
             )));
@@ -97,7 +105,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Error> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        _ => Err(Error::Inspect(format!(
+        _ => Err(absent(format!(
             "{named} of {} has no version {} any more: it was updated, joined again or left; nothing was removed",
             entry.node, entry.entry
         ))),

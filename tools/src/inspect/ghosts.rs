@@ -4,10 +4,13 @@ use super::lookup::{self, Options};
 use super::table::{self, shown};
 use super::{print, print_json};
 use crate::error::Error;
-use crate::number::counted;
+use crate::number::{counted, grouped};
 use crate::ui;
 use headcount_net::admin::{Request, Row};
 use std::process::ExitCode;
+
+/// There are some.
+const SOME: u8 = 1;
 
 /// List entries that are shown and may not be true any more
 ///
@@ -16,7 +19,7 @@ use std::process::ExitCode;
 /// was broken off. Of a node that is heard, every entry is what its program says: whether a person behind a session is still there is known
 /// to that program alone, so nothing is listed for that; `headcount evict` removes such an entry.
 #[derive(Debug, clap::Args)]
-#[command(after_help = lookup::AFTER_HELP)]
+#[command(after_help = lookup::after_help("0 there are none; 1 there are some", ""))]
 pub(crate) struct Args {
     #[command(flatten)]
     options: Options,
@@ -34,7 +37,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Error> {
         row => print_json(row),
     })?;
     if !args.options.json {
-        ui::note(&format!("{rows} of {} of {}", counted(of, "entry", "entries"), link.name()));
+        ui::note(&format!("{} of {} of {}", grouped(rows), counted(of, "entry", "entries"), link.name()));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(if rows == 0 { 0 } else { SOME }))
 }

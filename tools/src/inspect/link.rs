@@ -1,5 +1,6 @@
 //! A connection to a process's admin socket.
 
+use super::status;
 use crate::error::Error;
 use headcount_net::admin::{self, Code, Hello, PROTOCOL, Request, Row};
 use serde::Deserialize;
@@ -40,12 +41,24 @@ pub(super) enum Lost {
 }
 
 impl Lost {
+    /// The exit status that it ends a command with.
+    fn status(&self) -> u8 {
+        match self {
+            Self::Gone => status::DEAD,
+            Self::Denied | Self::Refused(Code::NotAllowed, _) => status::DENIED,
+            Self::Missing => status::NOTHING,
+            Self::Version { .. } | Self::Foreign | Self::Refused(Code::BadRequest, _) => status::STRANGE,
+            // It answers with something else, or not at all: 1 is for what was found.
+            Self::Silent | Self::Closed | Self::Refused(..) | Self::Other(_) => status::SILENT,
+        }
+    }
+
     /// In words, for the socket at that path.
     pub(super) fn at(&self, path: &Path) -> Error {
         let pid = admin::pid_of(path);
         let process = pid.map_or_else(|| "the process there".to_owned(), |pid| format!("process {pid}"));
         let path = path.display();
-        Error::Inspect(match self {
+        let problem = match self {
             Self::Gone => {
                 format!("{path}: {process} is gone and has left its socket behind; it can be removed")
             }
@@ -68,7 +81,8 @@ impl Lost {
             Self::Foreign => format!("{path}: what listens there does not speak headcount's admin protocol"),
             Self::Refused(_, text) => text.clone(),
             Self::Other(error) => format!("{path}: {error}"),
-        })
+        };
+        Error::Unseen { problem, status: self.status() }
     }
 }
 

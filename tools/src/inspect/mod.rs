@@ -115,15 +115,11 @@ pub(crate) mod status {
     pub(crate) const SILENT: u8 = 5;
     /// Its file is of another version, damaged, or none of headcount's.
     pub(crate) const STRANGE: u8 = 6;
-    /// Its file is another user's.
-    pub(crate) const UNREADABLE: u8 = 7;
+    /// Its file or socket is another user's, or the owner of an entry does not let others remove it.
+    pub(crate) const DENIED: u8 = 7;
+    /// Nobody is in that topic, or has that key there; nothing was removed.
+    pub(crate) const ABSENT: u8 = 8;
 }
-
-/// The statuses, for the help of commands that end with them.
-pub(crate) const STATUS_HELP: &str = "\
-Exit status: 0 it runs; 1 it could not be done; 2 the command line is wrong; 3 nothing runs, or not that process; 4 it was killed or
-crashed; 5 it is silent (stopped, or its machine is far too busy); 6 its file is of another version, damaged, or none of headcount's;
-7 its file is another user's. Without --process: 0 if anything runs.";
 
 #[cfg(test)]
 mod tests {

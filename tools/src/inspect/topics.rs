@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 /// List the topics of a running process, the largest first
 #[derive(Debug, clap::Args)]
-#[command(after_help = lookup::AFTER_HELP)]
+#[command(after_help = lookup::after_help("0 it was shown, be it nothing; 1 it could not be written", ""))]
 pub(crate) struct Args {
     /// How many at the most
     #[arg(long, short = 'n', value_name = "N", default_value_t = 50, value_parser = within::<1, 10_000>)]
@@ -37,7 +37,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Error> {
         ui::note(&if rows == 0 {
             format!("no topics in {}", link.name())
         } else {
-            format!("{rows} of {of} in {}", link.name())
+            format!("{} of {of} in {}", grouped(rows), link.name())
         });
     }
     Ok(ExitCode::SUCCESS)

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::number::counted;
 use crate::number::within;
 use crate::ui;
-use headcount_net::admin::{Request, Row};
+use headcount_net::admin::{Hello, Request, Row};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -27,10 +27,9 @@ const ROW_WITHIN: Duration = Duration::from_secs(2);
 /// Compare what several processes of a cluster hold, and say where their views differ
 ///
 /// Each process is asked which nodes it knows, and for clock, count and digest of every lane that it holds of each. These are compared at
-/// equal clocks; while a cluster is busy that takes some rounds. A difference counts if it has stood still for two seconds. The exit
-/// status is 0 if all agree, 1 if they differ, 2 if it could not be told: a process does not answer, or lanes never stood still together.
+/// equal clocks; while a cluster is busy that takes some rounds. A difference counts if it has stood still for two seconds.
 #[derive(Debug, clap::Args)]
-#[command(after_help = lookup::AFTER_HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// A process to compare, by its node's name or its number; may be given again. By default all on this machine that
     /// this user may ask
@@ -53,6 +52,13 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+const AFTER_HELP: &str = "\
+A process is asked through its admin socket, which only its own user and root may use and which is off by default: headcount node --admin.
+Processes of another machine are asked through their sockets, forwarded (ssh -L) and named with --socket.
+
+Exit status: 0 all agree; 1 they differ; 2 it could not be told: a process does not answer or cannot be asked, fewer than two nodes were
+found, lanes never stood still together, or the command line is wrong.";
 
 /// How it ended.
 struct Verdict {
@@ -121,7 +127,8 @@ fn links(args: &Args) -> Result<(Vec<Link>, Vec<Error>), Error> {
     }
     if !args.process.is_empty() || args.socket.is_empty() {
         let (dir, paths) = lookup::sockets(args.dir.as_deref())?;
-        for wanted in &args.process {
+        // Who is named twice is asked once.
+        for wanted in args.process.iter().collect::<BTreeSet<_>>() {
             take(lookup::one_of(wanted, &dir, &paths));
         }
         if args.process.is_empty() {
@@ -138,6 +145,13 @@ fn links(args: &Args) -> Result<(Vec<Link>, Vec<Error>), Error> {
             }
         }
     }
+    let mut known = BTreeSet::new();
+    let asked = links.len();
+    // One process may be meant by its name, its number and its socket.
+    links.retain(|link| {
+        let Hello { pid, node_id, incarnation, cluster, .. } = &link.hello;
+        known.insert((*pid, node_id.clone(), incarnation.clone(), cluster.clone()))
+    });
     let clusters: BTreeSet<&str> =
         links.iter().map(|link| link.hello.cluster.as_deref().unwrap_or("(none)")).collect();
     if clusters.len() > 1 {
@@ -145,6 +159,16 @@ fn links(args: &Args) -> Result<(Vec<Link>, Vec<Error>), Error> {
         return Err(Error::Inspect(format!(
             "these processes are of several clusters; choose those of one with --process: {}",
             named.join(", ")
+        )));
+    }
+    if let [only] = &links[..]
+        && asked > 1
+        && lost.is_empty()
+    {
+        return Err(Error::Inspect(format!(
+            "it takes two nodes to compare, and all that were named are one: {} (process {})",
+            only.name(),
+            only.hello.pid
         )));
     }
     if links.len() + lost.len() < 2 {

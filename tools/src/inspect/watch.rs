@@ -3,8 +3,9 @@
 use super::link::{Link, Lost};
 use super::lookup::{self, Options};
 use super::table::shown;
-use super::{Name, NameParser, print, print_json};
+use super::{Name, NameParser, print, print_json, status};
 use crate::error::Error;
+use crate::number::counted;
 use crate::ui;
 use headcount_net::admin::{Change, Request, Row, Text};
 use std::process::ExitCode;
@@ -22,7 +23,7 @@ const SILENCE: Duration = Duration::from_millis(1_500);
 /// A line each: join, update, leave, first (the topic has its first entry), empty (it has lost its last one), lagged (this program did not read
 /// fast enough, and so many changes are not shown). If the process ends, that is said at once; if it stands still, within two seconds.
 #[derive(Debug, clap::Args)]
-#[command(after_help = lookup::AFTER_HELP)]
+#[command(after_help = lookup::after_help("0 until Ctrl-C; 1 it could not be written", "; 3 and 4 as well if it has ended, or was killed, meanwhile"))]
 pub(crate) struct Args {
     /// The topic
     #[arg(value_parser = NameParser)]
@@ -69,7 +70,8 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Error> {
         match &row {
             Row::Alive => {}
             Row::End { .. } => {
-                return Err(Error::Inspect(format!("the tracker of {} was shut down", process(&link))));
+                let problem = format!("the tracker of {} was shut down", process(&link));
+                return Err(Error::Unseen { problem, status: status::NOTHING });
             }
             row if args.options.json => print_json(row)?,
             row => print(&format!("{:9.3} s  {}\n", started.elapsed().as_secs_f64(), line(row)))?,
@@ -87,13 +89,19 @@ fn process(link: &Link) -> String {
 
 /// Why a watch has ended that nobody wanted to end.
 fn ended(link: &Link) -> Error {
-    Error::Inspect(match Link::open(link.path()) {
-        Ok(again) if again.hello.pid == link.hello.pid => format!(
-            "{} has ended this watch: nothing was read from it for too long, or it has closed its socket",
-            process(link)
+    let process = process(link);
+    let (problem, status) = match Link::open(link.path()) {
+        Ok(again) if again.hello.pid == link.hello.pid => (
+            format!(
+                "{process} has ended this watch: nothing was read from it for too long, or it has closed its socket"
+            ),
+            status::SILENT,
         ),
-        _ => format!("{} is gone", process(link)),
-    })
+        // Who ends in order takes its socket along.
+        Err(Lost::Missing) => (format!("{process} has ended"), status::NOTHING),
+        _ => (format!("{process} is gone"), status::DEAD),
+    };
+    Error::Unseen { problem, status }
 }
 
 fn line(row: &Row) -> String {
@@ -117,7 +125,9 @@ fn line(row: &Row) -> String {
                 entry.entry
             )
         }
-        Row::Lagged { missed } => format!("lagged  {missed} changes are not shown"),
+        Row::Lagged { missed } => {
+            format!("lagged  {} not shown", counted(*missed, "change is", "changes are"))
+        }
         _ => String::new(),
     }
 }

@@ -64,7 +64,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PATH", num_args = 0..=1, require_equals = true)]
     pub(crate) admin: Option<Option<PathBuf>>,
 
-    /// Shards, a power of two up to 256; by default four for each core
+    /// Shards, a power of two up to 256; by default four for each core, and 16 at the least
     #[arg(long, value_name = "N", value_parser = within::<1, 256>)]
     pub(crate) shards: Option<usize>,
 

@@ -7,7 +7,7 @@ use crate::inspect::grid::{Grid, Side};
 use crate::inspect::snapshot::{Snapshot, life_words};
 use crate::inspect::span::{ALL_CHANGES, Span};
 use crate::inspect::words::{self, plain};
-use crate::number::grouped;
+use crate::number::{counted, grouped};
 use headcount::counters::{Kind, Life};
 use std::fmt::Write;
 
@@ -49,9 +49,9 @@ pub(super) fn text(seen: &Seen) -> String {
     for table in others {
         let _ = writeln!(
             out,
-            "\n{} ({} rows): {} See --json.",
+            "\n{} ({}): {} See --json.",
             plain(&table.name, 32),
-            table.rows.len(),
+            counted(table.rows.len() as u64, "row", "rows"),
             plain(&table.help, 128)
         );
     }
@@ -75,16 +75,19 @@ fn head(now: &Snapshot) -> String {
 
 fn state(now: &Snapshot, out: &mut String) {
     let number = |field| or_dash(now.number("engine", field));
+    let things = |field, one: &str, more: &str| {
+        now.number("engine", field).map_or_else(|| format!("- {more}"), |count| counted(count, one, more))
+    };
     let bytes = |field| now.number("engine", field).map_or_else(|| "-".into(), words::bytes);
     if now.table("engine").is_some_and(|engine| !engine.rows.is_empty()) {
         let _ = writeln!(
             out,
-            "  {} entries, {} of them of this node's {} sessions; {} topics; {} subscriptions, {} of them behind",
-            number("entries"),
+            "  {}, {} of them of this node's {}; {}; {}, {} of them behind",
+            things("entries", "entry", "entries"),
             number("entries_local"),
-            number("sessions"),
-            number("topics"),
-            number("subscriptions"),
+            things("sessions", "session", "sessions"),
+            things("topics", "topic", "topics"),
+            things("subscriptions", "subscription", "subscriptions"),
             number("subscriptions_lagging"),
         );
         let huge = match now.number("engine", "memory_huge_advised") {
@@ -99,10 +102,10 @@ fn state(now: &Snapshot, out: &mut String) {
         );
     }
     if let Some(clients) = now.number("clients", "connections") {
-        let _ = writeln!(out, "  {} clients connected", grouped(clients));
+        let _ = writeln!(out, "  {} connected", counted(clients, "client", "clients"));
     }
     if let Some(others) = members(now) {
-        let _ = writeln!(out, "  {} other nodes", grouped(others));
+        let _ = writeln!(out, "  {}", counted(others, "other node", "other nodes"));
     }
 }
 
@@ -136,7 +139,7 @@ fn traffic(now: &Snapshot, span: Option<Span<'_>>, out: &mut String) {
     }
     if !grid.is_empty() {
         let over = span.map_or_else(String::new, |span| {
-            format!(" (now: over {:.1} s; average: since the start)", span.seconds())
+            format!(" (per second: of the last {:.1} s; average: since the start)", span.seconds())
         });
         let _ = writeln!(out, "\nCounters{over}");
         grid.write(2, out);
@@ -300,7 +303,7 @@ mod tests {
         let line = |of: &str| text.lines().find(|line| line.trim_start().starts_with(of)).unwrap_or_default();
         let words = |of: &str| line(of).split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(text.starts_with(&format!("web-1 of cluster chat, pid {pid}: running for ")), "{text}");
-        assert!(text.contains("\n  1 other nodes\n"), "{text}");
+        assert!(text.contains("\n  1 other node\n"), "{text}");
         for (name, start, end) in [
             ("web-2", "web-2 up 10 min ", " ago 16,766 0 127.0.0.1:7000"),
             ("web-3", "web-3 down 5 min ", " ago 16,766 7 127.0.0.1:7001"),
@@ -315,12 +318,12 @@ mod tests {
         assert!(words("loop lag").starts_with("loop lag - - - - 0 "), "{text}");
         assert!(words("net: datagrams sent").ends_with(" 1,204"), "{text}");
         assert!(!text.contains("net: gaps"), "what never happened is left out: {text}");
-        assert!(text.contains("weather (1 rows): What a later version counts. See --json."), "{text}");
+        assert!(text.contains("weather (1 row): What a later version counts. See --json."), "{text}");
 
         let seen = [seen];
         let json = json::text(&seen);
         assert!(json.contains(r#""weather":[{"row":0,"storms_total":3,"wind":0}]"#), "{json}");
-        let metrics = metrics::text(&seen);
+        let metrics = metrics::text(&seen, metrics::Format::Text);
         for part in [
             r#"headcount_peer_state{pid="P",process="R",node="web-1",cluster="chat",peer="web-3"} 5"#,
             r#"headcount_hearing_silence_seconds{pid="P",process="R",node="web-1",cluster="chat",listener="web-1",speaker="web-2"} 0.0015"#,

@@ -1,9 +1,11 @@
-//! OpenMetrics text, for Prometheus and everything that reads its format.
+//! Text for Prometheus and everything that reads what it reads: in its text format, or as OpenMetrics.
 //!
 //! A table and a field make a metric, `headcount_TABLE_FIELD`, with base units (seconds, bytes) in its name where it has one. Labels tell
 //! the process (`pid`, `process`, `node`, `cluster`) and the row: by the row's own name where it has one (`peer`, `topic`, `message`), by its
-//! number otherwise (`shard`). What else a row says in words is in a metric of the kind info. Processes that do not run have `headcount_up 0`
-//! and nothing else: what they counted is over.
+//! number otherwise (`shard`). What else a row says in words is in the labels of a metric that is always 1, `headcount_TABLE_info`. Processes
+//! that do not run have `headcount_up 0` and nothing else: what they counted is over.
+//!
+//! The samples are the same in both formats, and so are their names; what is declared of them is not ([`Format`]).
 
 use super::{Look, Seen};
 use crate::inspect::choose::is_alive;
@@ -24,6 +26,15 @@ const BOUNDS: [f64; 22] = [
 const IDENTITIES: [&str; 4] = ["id", "listener", "speaker", "row"];
 
 type Labels = Vec<(String, String)>;
+
+/// How families are declared. Neither format's strict readers take what the other's demand.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Prometheus's text format, version 0.0.4: what node_exporter's textfile collector and the Pushgateway read
+    Text,
+    /// OpenMetrics 1.0
+    Openmetrics,
+}
 
 #[derive(Debug)]
 struct Family {
@@ -52,7 +63,7 @@ struct Valued {
 #[derive(Debug, Default)]
 struct Exposition(BTreeMap<String, Family>);
 
-pub(super) fn text(seen: &[Seen]) -> String {
+pub(super) fn text(seen: &[Seen], format: Format) -> String {
     let mut all = Exposition::default();
     let mut unreadable = 0_u64;
     for seen in seen {
@@ -63,7 +74,7 @@ pub(super) fn text(seen: &[Seen]) -> String {
     }
     all.family("headcount_unreadable_files", "gauge", "", "Counters files of other users or other versions.")
         .number("", &Labels::new(), unreadable.to_string());
-    all.write()
+    all.write(format)
 }
 
 impl Exposition {
@@ -75,24 +86,46 @@ impl Exposition {
         self.0.entry(name).or_insert(Family { kind, unit, help, samples, taken })
     }
 
-    fn write(&self) -> String {
+    fn write(&self, format: Format) -> String {
         let mut out = String::new();
         for (name, family) in &self.0 {
-            let _ = writeln!(out, "# TYPE {name} {}", family.kind);
-            // It may be left out, and strict parsers mind it at histograms.
-            let says_unit = family.kind != "histogram" && !family.unit.is_empty();
-            if says_unit && name.ends_with(family.unit) {
-                let _ = writeln!(out, "# UNIT {name} {}", family.unit);
+            match format {
+                Format::Text => family.declare_as_text(name, &mut out),
+                Format::Openmetrics => family.declare(name, &mut out),
             }
-            let _ = writeln!(out, "# HELP {name} {}", escaped(&family.help));
             family.write(name, &mut out);
         }
-        out.push_str("# EOF\n");
+        if format == Format::Openmetrics {
+            out.push_str("# EOF\n");
+        }
         out
     }
 }
 
 impl Family {
+    fn declare(&self, name: &str, out: &mut String) {
+        let _ = writeln!(out, "# TYPE {name} {}", self.kind);
+        // It may be left out, and strict parsers mind it at histograms.
+        let says_unit = self.kind != "histogram" && !self.unit.is_empty();
+        if says_unit && name.ends_with(self.unit) {
+            let _ = writeln!(out, "# UNIT {name} {}", self.unit);
+        }
+        let _ = writeln!(out, "# HELP {name} {}", escaped(&self.help));
+    }
+
+    /// What is declared there is the name that the samples have, without a unit; the format has no kind info, and a whole text with one
+    /// is refused.
+    fn declare_as_text(&self, name: &str, out: &mut String) {
+        let (suffix, kind) = match self.kind {
+            "counter" => ("_total", "counter"),
+            "info" => ("_info", "gauge"),
+            kind => ("", kind),
+        };
+        // A quotation mark is no escape there.
+        let help = self.help.replace('\\', "\\\\").replace('\n', "\\n");
+        let _ = writeln!(out, "# HELP {name}{suffix} {help}\n# TYPE {name}{suffix} {kind}");
+    }
+
     /// The labels, unlike those of every other sample of the family.
     fn unlike(&mut self, labels: &Labels) -> Labels {
         let mut unlike = labels.clone();
@@ -371,7 +404,7 @@ mod tests {
     fn exposition(counters: &Counters) -> String {
         let reader = Reader::open(counters.path().unwrap()).unwrap();
         let (file, pid) = (reader.path().display().to_string(), reader.pid());
-        text(&[Seen { file, pid, what: Ok(Look::new(reader)) }])
+        text(&[Seen { file, pid, what: Ok(Look::new(reader)) }], Format::Openmetrics)
     }
 
     fn lines<'a>(text: &'a str, of: &str) -> Vec<&'a str> {

@@ -10,9 +10,10 @@ use crate::error::Error;
 use crate::inspect::choose::{Where, is_alive, status_of};
 use crate::inspect::snapshot::Snapshot;
 use crate::inspect::span::Span;
-use crate::inspect::{STATUS_HELP, status};
+use crate::inspect::status;
 use crate::ui;
 use headcount::counters::{Life, ReadError, Reader};
+use metrics::Format;
 use std::io::ErrorKind;
 use std::process::ExitCode;
 use std::thread;
@@ -25,7 +26,7 @@ const LOOK_TWICE: Duration = Duration::from_millis(500);
 ///
 /// It reads the counters files that processes keep in memory, and costs them nothing. Rates are those of half a second, of which it takes two looks.
 #[derive(Debug, clap::Args)]
-#[command(after_help = STATUS_HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Where,
@@ -38,15 +39,32 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 
-    /// Everything as OpenMetrics text, for Prometheus
-    #[arg(long, conflicts_with_all = ["json", "watch"])]
-    prometheus: bool,
+    /// Everything as text for Prometheus: in its text format, which every reader of it knows, or as OpenMetrics
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "text",
+        conflicts_with_all = ["json", "watch"]
+    )]
+    prometheus: Option<Format>,
 }
+
+const AFTER_HELP: &str = "\
+Exit status: 0 it runs; 1 it could not be done; 2 the command line is wrong; 3 nothing runs, or not that process; 4 it was killed or
+crashed; 5 it is silent (stopped, or its machine is far too busy); 6 its file is of another version, damaged, or none of headcount's;
+7 its file is another user's. Without --process: 0 if anything runs. With --watch: what became of the last of them.
+
+With --prometheus 0 says that the text is whole, whoever lives: of a process that does not run it has headcount_up 0, and of one that has
+ended nothing. For node_exporter, every minute:
+  headcount stat --prometheus > /var/lib/node_exporter/headcount.prom.new &&
+    mv /var/lib/node_exporter/headcount.prom.new /var/lib/node_exporter/headcount.prom";
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
     match args.watch {
-        Some(every) if args.place.process.is_some() => watch::one(args.place.chosen()?, every, args.json),
+        Some(every) if args.place.wanted().is_some() => watch::one(args.place.chosen()?, every, args.json),
         Some(every) => watch::all(&args.place, every, args.json),
         None => once(args),
     }
@@ -54,18 +72,19 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
 
 fn once(args: &Args) -> Result<ExitCode, Error> {
     let mut seen = look(&args.place)?;
-    if args.prometheus {
-        say(&metrics::text(&seen))?;
-    } else {
-        look_again(&mut seen);
-        let text = match &seen[..] {
-            _ if args.json => json::text(&seen),
-            [one] if args.place.process.is_some() => detail::text(one),
-            seen => listing::text(seen),
-        };
-        if !seen.is_empty() || args.json {
-            say(&text)?;
-        }
+    if let Some(format) = args.prometheus {
+        say(&metrics::text(&seen, format))?;
+        // Whoever puts the text in the place of the last one does so if it is whole: what has died since would live on there.
+        return Ok(ExitCode::SUCCESS);
+    }
+    look_again(&mut seen);
+    let text = match &seen[..] {
+        _ if args.json => json::text(&seen),
+        [one] if args.place.wanted().is_some() => detail::text(one),
+        seen => listing::text(seen),
+    };
+    if !seen.is_empty() || args.json {
+        say(&text)?;
     }
     if seen.is_empty() { Err(args.place.nothing()) } else { Ok(ExitCode::from(status_of_all(&seen))) }
 }
@@ -103,7 +122,7 @@ impl Look {
 }
 
 fn look(place: &Where) -> Result<Vec<Seen>, Error> {
-    if place.process.is_some() {
+    if place.wanted().is_some() {
         let reader = place.chosen()?;
         let (file, pid) = (reader.path().display().to_string(), reader.pid());
         return Ok(vec![Seen { file, pid, what: Ok(Look::new(reader)) }]);

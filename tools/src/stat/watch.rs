@@ -6,6 +6,7 @@ use crate::inspect::choose::{Where, is_alive};
 use crate::inspect::snapshot::life_words;
 use crate::inspect::span::Span;
 use crate::inspect::{status, words};
+use crate::number::grouped;
 use crate::ui;
 use headcount::counters::{Life, Reader};
 use std::process::ExitCode;
@@ -136,7 +137,7 @@ fn line(seen: &[Seen; 1]) -> String {
         rate("net", "datagrams_sent"),
         rate("net", "datagrams_received"),
         visible.map_or_else(|| "-".into(), words::nanos),
-        now.errors(),
+        grouped(now.errors()),
         if matches!(now.life, Life::Silent(_)) { "  silent" } else { "" },
     )
 }

@@ -13,6 +13,8 @@ use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 /// With less than this, the pane that has the keys has the whole screen.
 const WIDTH_MIN: u16 = 64;
 const HEIGHT_MIN: u16 = 20;
+/// What the panes above and below the times keep.
+const OTHERS_MIN: u16 = 11;
 /// Heights of a bar, from nothing to full.
 const EIGHTHS: [char; 9] = [' ', '▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
 
@@ -28,7 +30,8 @@ const HELP: &[(&str, &str)] = &[
     ("hottest topics", "estimated from samples of the changes"),
     ("indirect", "a node that only others hear"),
     ("a shard in red", "has over three times its share"),
-    ("the curve of a time", "p99 between two looks"),
+    ("the curve of a time", "p99 between two looks, the latest last"),
+    ("+3, »", "rows, columns that do not fit: scroll, or see the pane alone"),
 ];
 
 /// Draws everything.
@@ -56,14 +59,16 @@ pub(crate) fn draw(frame: &mut Frame<'_>, picture: &Picture, view: &View) {
 }
 
 fn all_panes(frame: &mut Frame<'_>, area: Rect, picture: &Picture, view: &View) {
-    // The sixth part of the height for the last row: what happened takes the whole width.
-    let rows = Layout::vertical([
-        Constraint::Fill(3),
-        Constraint::Fill(3),
-        Constraint::Fill(3),
-        Constraint::Fill(2),
-    ])
-    .split(area);
+    // The sixth part of the height for the last row: what happened takes the whole width. The times get what they need to be all there,
+    // where that leaves something of the others.
+    let times = u16::try_from(picture.times.len()).unwrap_or(u16::MAX).saturating_add(2);
+    let middle = if area.height / 11 * 3 < times && times.saturating_add(OTHERS_MIN) <= area.height {
+        Constraint::Length(times)
+    } else {
+        Constraint::Fill(3)
+    };
+    let rows =
+        Layout::vertical([Constraint::Fill(3), middle, Constraint::Fill(3), Constraint::Fill(2)]).split(area);
     for (row, panes) in PANES.chunks(2).enumerate() {
         let columns = Layout::horizontal(vec![Constraint::Fill(1); panes.len()]).spacing(1).split(rows[row]);
         for (column, of) in panes.iter().enumerate() {
@@ -96,10 +101,7 @@ fn head(picture: &Picture, width: usize) -> Vec<Line<'static>> {
         let pad = " ".repeat(width.saturating_sub(text.chars().count()));
         lines.push(Line::styled(format!("{text}{pad}"), style.add_modifier(Modifier::REVERSED)));
     }
-    let figures = picture.figures.iter().flat_map(|(name, value)| {
-        [Span::raw(format!("{value} ")), Span::styled(format!("{name}   "), dim())]
-    });
-    lines.push(Line::from_iter(figures));
+    lines.push(figures(picture, width));
     if picture.processes.len() > 1 {
         let tabs = picture.processes.iter().enumerate().flat_map(|(at, (name, level))| {
             let style = Style::new().fg(colour(*level));
@@ -109,6 +111,22 @@ fn head(picture: &Picture, width: usize) -> Vec<Line<'static>> {
         lines.push(Line::from_iter(tabs));
     }
     lines
+}
+
+/// As many figures as fit whole, and whether that is all of them.
+fn figures(picture: &Picture, width: usize) -> Line<'static> {
+    let mut line = Line::default();
+    for (name, value) in &picture.figures {
+        let (value, name) = (format!("{value} "), format!("{name}   "));
+        // The mark has room as well; the gap behind the last one may be out of sight.
+        if line.width() + value.chars().count() + name.trim_end().chars().count() + 2 > width {
+            line.push_span(Span::styled("»", dim()));
+            break;
+        }
+        line.push_span(Span::raw(value));
+        line.push_span(Span::styled(name, dim()));
+    }
+    line
 }
 
 fn foot(picture: &Picture) -> Line<'static> {
@@ -147,6 +165,15 @@ fn pane(frame: &mut Frame<'_>, area: Rect, picture: &Picture, view: &View, of: P
         Pane::Diary => diary(picture),
     };
     let height = usize::from(inner.height);
+    // Lines of text may be longer than the screen; what stands in columns may not without a word.
+    let in_columns = matches!(of, Pane::Nodes | Pane::Times | Pane::Shards);
+    let is_cut = in_columns && rows.iter().any(|row| row.width() > width);
+    let block = match (rows.len().saturating_sub(height), is_cut) {
+        (0, false) => block,
+        (0, true) => block.title(Line::styled(" » ", style).right_aligned()),
+        (more, false) => block.title(Line::styled(format!(" +{more} "), style).right_aligned()),
+        (more, true) => block.title(Line::styled(format!(" +{more} » "), style).right_aligned()),
+    };
     // The last row stays in sight.
     let from = view.scroll[of.number()].min(rows.len().saturating_sub(height.max(1)));
     let rows: Vec<Line<'_>> = rows.into_iter().skip(from).take(height).collect();
@@ -202,7 +229,7 @@ fn rates(picture: &Picture, width: usize) -> Vec<Line<'static>> {
     let row = |rate: &super::picture::Rate| {
         Line::from(vec![
             Span::raw(fit(&rate.name, 19)),
-            Span::raw(format!("{:>10}  ", words::rate(rate.now))),
+            Span::raw(format!("{:>10}  ", rate.now.map_or_else(|| "-".into(), words::rate))),
             Span::styled(curve(&rate.history, width.saturating_sub(31)), Style::new().fg(Color::Cyan)),
         ])
     };
@@ -213,8 +240,10 @@ fn times(picture: &Picture, width: usize) -> Vec<Line<'static>> {
     if picture.times.is_empty() {
         return none("it measures none");
     }
-    let mut rows =
-        vec![Line::styled(format!("{:<12}{:>8}{:>8}{:>8}  p99 of late", "", "p50", "p99", "longest"), dim())];
+    let heads = format!("{:<12}{:>8}{:>8}{:>8}  ", "", "p50", "p99", "longest");
+    // Over the curve, which takes what is left.
+    let curve_head: String = "p99 of each look".chars().take(width.saturating_sub(38)).collect();
+    let mut rows = vec![Line::styled(format!("{heads}{curve_head}"), dim())];
     rows.extend(picture.times.iter().map(|time| {
         let of = |value: Option<u64>| value.map_or_else(|| "-".into(), words::nanos);
         Line::from(vec![
@@ -229,7 +258,11 @@ fn times(picture: &Picture, width: usize) -> Vec<Line<'static>> {
 fn topics(picture: &Picture, hot: bool, width: usize) -> Vec<Line<'static>> {
     let topics = if hot { &picture.hot } else { &picture.large };
     if topics.is_empty() {
-        return none("none was seen to change yet");
+        return none(if picture.level == Level::Bad {
+            "it does not run"
+        } else {
+            "none was seen to change yet"
+        });
     }
     let row = |topic: &super::picture::Topic| {
         let rate = if hot { format!("{:>9}/s ", words::rate(topic.rate)) } else { String::new() };

@@ -17,6 +17,7 @@ use picture::Picture;
 use process::Process;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyEventKind};
+use signal_hook::consts::SIGQUIT;
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -40,7 +41,7 @@ const SVG_LOOKS: usize = 12;
 /// Nodes, rates, times, the hottest and the largest topics, shards, errors and events. It reads the counters file that the process keeps in memory,
 /// which costs the process nothing. ? in it tells the keys.
 #[derive(Debug, clap::Args)]
-#[command(after_help = crate::inspect::STATUS_HELP)]
+#[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     #[command(flatten)]
     place: Where,
@@ -57,6 +58,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COLSxROWS", default_value = "120x36", value_parser = svg::size, requires = "svg")]
     size: (u16, u16),
 }
+
+const AFTER_HELP: &str = "\
+Exit status: 0 it was left with a key, or has written its picture; 1 there is no terminal, or it cannot be drawn on; 2 the command line is
+wrong; 3 nothing runs, or not that process; 6 its file is of another version, damaged, or none of headcount's; 7 its file is another
+user's; 130 it was ended by a signal. A process that is killed meanwhile is shown as dead, and headcount stat ends with a status for it.";
 
 /// Runs the command.
 pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
@@ -91,6 +97,9 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode, Error> {
         std::process::exit(i32::from(INTERRUPTED));
     };
     ctrlc::set_handler(stopped).map_err(|error| Error::Cluster(format!("cannot handle signals: {error}")))?;
+    // Which the handler is not for.
+    signal_hook::flag::register(SIGQUIT, Arc::clone(&stop))
+        .map_err(Error::system("cannot handle SIGQUIT"))?;
     let terminal = ratatui::try_init().map_err(|source| {
         ratatui::restore();
         Error::System { what: "cannot draw on this terminal", source }
@@ -174,7 +183,7 @@ struct Processes {
 
 impl Processes {
     fn find(place: &Where) -> Result<Self, Error> {
-        let chosen = match place.process {
+        let chosen = match place.wanted() {
             Some(_) => Some(place.chosen()?.path().display().to_string()),
             None => None,
         };

@@ -49,7 +49,8 @@ pub(crate) struct Node {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rate {
     pub(crate) name: String,
-    pub(crate) now: f64,
+    /// None of a process that does not run.
+    pub(crate) now: Option<f64>,
     /// One for each look, the latest last.
     pub(crate) history: Vec<u64>,
 }

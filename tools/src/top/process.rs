@@ -101,10 +101,15 @@ impl Process {
             Life::Running => format!("running for {}", words::age(now.uptime())),
             life => life_words(life),
         };
+        // What it did last is no rate of now; how it came to that is in the curves.
+        let runs = is_alive(life);
         let span = self.before.as_ref().map(|before| Span { before, now });
         let rates = span.as_ref().map_or_else(Vec::new, rates);
-        let rates =
-            rates.into_iter().map(|(name, now)| Rate { name: name.into(), now, history: self.past(name) });
+        let rates = rates.into_iter().map(|(name, now)| Rate {
+            name: name.into(),
+            now: runs.then_some(now),
+            history: self.past(name),
+        });
         let large = diary::largest(now).into_iter().map(|(members, name)| Topic { name, members, rate: 0.0 });
         Picture {
             processes: Vec::new(),
@@ -116,9 +121,9 @@ impl Process {
             nodes: nodes(now),
             rates: rates.collect(),
             times: times(now).into_iter().map(|(name, row, field)| self.time(name, row, &field)).collect(),
-            hot: self.hot.topics(),
+            hot: if runs { self.hot.topics() } else { Vec::new() },
             large: large.collect(),
-            shards: shards(now, span),
+            shards: shards(now, span.filter(|_| runs)),
             diary: entries(now),
         }
     }
@@ -160,17 +165,20 @@ fn times(now: &Snapshot) -> Vec<(String, usize, String)> {
 }
 
 fn figures(now: &Snapshot) -> Vec<(String, String)> {
-    let mut figures = vec![("errors".to_owned(), grouped(now.errors()))];
-    for (table, field, name) in [
-        ("engine", "entries", "entries"),
-        ("engine", "entries_local", "here"),
-        ("engine", "topics", "topics"),
-        ("engine", "sessions", "sessions"),
-        ("engine", "subscriptions", "subscriptions"),
-        ("engine", "subscriptions_lagging", "behind"),
-        ("clients", "connections", "clients"),
+    let figure = |number: u64, one: &str, more: &str| {
+        (if number == 1 { one } else { more }.to_owned(), grouped(number))
+    };
+    let mut figures = vec![figure(now.errors(), "error", "errors")];
+    for (table, field, one, more) in [
+        ("engine", "entries", "entry", "entries"),
+        ("engine", "entries_local", "here", "here"),
+        ("engine", "topics", "topic", "topics"),
+        ("engine", "sessions", "session", "sessions"),
+        ("engine", "subscriptions", "subscription", "subscriptions"),
+        ("engine", "subscriptions_lagging", "behind", "behind"),
+        ("clients", "connections", "client", "clients"),
     ] {
-        figures.extend(now.number(table, field).map(|number| (name.to_owned(), grouped(number))));
+        figures.extend(now.number(table, field).map(|number| figure(number, one, more)));
     }
     figures
         .extend(now.number("engine", "memory_used_bytes").map(|used| ("memory".into(), words::bytes(used))));

@@ -2,10 +2,13 @@
 
 use super::draw::draw;
 use super::picture::{Entry, Level, Node, Picture, Rate, Shard, Time, Topic};
+use super::process::Process;
 use super::view::{PANES, View};
 use super::{Processes, Where};
+use crate::inspect::choose::is_alive;
 use crate::inspect::clustered::clustered;
 use crate::inspect::snapshot::tests::Folder;
+use headcount::counters::Reader;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{KeyCode, KeyEvent};
@@ -38,14 +41,16 @@ fn full() -> Picture {
                 ..Node::default()
             })
             .collect(),
-        rates: vec![Rate { name: "changes here".into(), now: 1204.0, history: (0..300).collect() }],
-        times: vec![Time {
-            name: "visible".into(),
-            p50: Some(284_000),
-            p99: Some(589_000),
-            max: Some(1_196_000),
-            history: vec![0, 1, 2, 589_000],
-        }],
+        rates: vec![Rate { name: "changes here".into(), now: Some(1204.0), history: (0..300).collect() }],
+        times: ["visible", "apply", "repair", "flush", "loop lag", "snapshot"]
+            .map(|name| Time {
+                name: name.into(),
+                p50: Some(284_000),
+                p99: Some(589_000),
+                max: Some(1_196_000),
+                history: vec![0, 1, 2, 589_000],
+            })
+            .into(),
         hot: vec![Topic { name: "room:\u{1b}[2J".repeat(30), members: 7, rate: 99.0 }],
         large: vec![Topic { name: "lobby".into(), members: 20_000, rate: 0.0 }],
         shards: (0..16)
@@ -90,7 +95,9 @@ fn a_usual_screen_shows_every_pane() {
             "node-0",
             "2 rates, a second",
             "1,204  ",
-            "3 times",
+            "3 times since the start",
+            "visible",
+            "snapshot",
             "284 µs",
             "589 µs",
             "4 hottest topics, by changes",
@@ -128,6 +135,65 @@ fn a_dead_process_is_said_first_and_over_the_whole_width() {
 }
 
 #[test]
+fn rows_and_columns_that_do_not_fit_are_told() {
+    let title = |text: &str, of: &str| {
+        let at = text.lines().find(|line| line.contains(of)).unwrap().to_owned();
+        at.split(of).nth(1).unwrap().to_owned()
+    };
+    let (text, _) = screen(&full(), &View::default(), (80, 24));
+    // The heads, the names and two columns more are there, of forty nodes five.
+    assert!(title(&text, "1 nodes, by name").contains(" » "), "{text}");
+    let more = title(&text, "1 nodes, by name");
+    let more: usize = more.split_once('+').unwrap().1.split(' ').next().unwrap().parse().unwrap();
+    assert!((30..41).contains(&more), "{text}");
+    assert!(
+        !title(&text, "3 times since the start").split("4 hottest").next().unwrap().contains('+'),
+        "{text}"
+    );
+    let mut picture = full();
+    picture.figures = (0..9).map(|number| ("subscriptions".into(), format!("{number},000"))).collect();
+    let (text, _) = screen(&picture, &View::default(), (80, 24));
+    let figures = text.lines().nth(1).unwrap();
+    assert!(
+        figures.contains("0,000 subscriptions   1,000 subscriptions   2,000 subscriptions   »"),
+        "{text}"
+    );
+    assert!(!figures.contains("3,000"), "a number without its name may be anything: {text}");
+    let (text, _) = screen(&full(), &View { alone: true, ..View::default() }, (120, 60));
+    assert!(!text.lines().any(|line| line.contains("1 nodes") && line.contains(['+', '»'])), "{text}");
+}
+
+#[test]
+fn the_rates_of_a_process_that_is_over_are_not_those_of_now() {
+    let folder = Folder::new("top-dead");
+    let counters = folder.counters();
+    let path = counters.path().unwrap().to_owned();
+    let tracker = headcount::Config::default().shards(2).counters(counters).build().unwrap();
+    let session = tracker.session();
+    let mut process = Process::new(Reader::open(&path).unwrap());
+    for _ in 0..1000 {
+        session.track("lobby", "k", "").unwrap();
+        session.untrack("lobby", "k").unwrap();
+    }
+    process.look();
+    let now = |process: &Process| {
+        let picture = process.picture();
+        let rate = picture.rates.iter().find(|rate| rate.name == "changes here").unwrap().now;
+        (
+            rate.is_some_and(|rate| rate > 0.0),
+            picture.hot.len(),
+            picture.shards.iter().any(|shard| shard.rate > 0.0),
+        )
+    };
+    assert_eq!(now(&process), (true, 1, true));
+    drop((session, tracker));
+    assert!(!is_alive(process.life()));
+    assert_eq!(now(&process), (false, 0, false));
+    let (text, _) = screen(&process.picture(), &View::default(), (120, 40));
+    assert!(text.contains("it does not run") && !text.contains("/s lobby"), "{text}");
+}
+
+#[test]
 fn a_pane_alone_has_the_screen_and_scrolls_to_its_last_row() {
     let mut view = View { alone: true, ..View::default() };
     let (text, _) = screen(&full(), &view, (80, 24));
@@ -150,7 +216,7 @@ fn help_names_the_keys() {
 #[test]
 fn a_picture_is_made_of_what_a_process_counts() {
     let folder = Folder::new("top");
-    let place = Where { process: None, dir: Some(folder.0.clone()) };
+    let place = Where { process: None, dir: Some(folder.0.clone()), ..Where::default() };
     assert!(Processes::find(&place).unwrap_err().to_string().starts_with("nothing runs"));
     let counters = folder.counters();
     counters.set_fact("node", "web-1");
@@ -168,7 +234,7 @@ fn a_picture_is_made_of_what_a_process_counts() {
     assert_eq!((picture.processes.len(), picture.level), (1, Level::Good));
     assert!(picture.title.starts_with("web-1, pid "), "{}", picture.title);
     let rate = picture.rates.iter().find(|rate| rate.name == "changes here").unwrap();
-    assert!(rate.now > 2000.0 && rate.history.len() == 1 && rate.history[0] > 2000, "{rate:?}");
+    assert!(rate.now > Some(2000.0) && rate.history.len() == 1 && rate.history[0] > 2000, "{rate:?}");
     assert_eq!((picture.hot.len(), picture.hot[0].name.as_str()), (1, "lobby"));
     assert!(picture.hot[0].rate > 1000.0);
     assert_eq!(picture.shards.iter().filter(|shard| shard.rate > 0.0).count(), 1);
@@ -189,7 +255,7 @@ fn a_node_of_a_cluster_is_shown_with_the_others_and_its_times() {
     let folder = Folder::new("top-cluster");
     let counters = folder.counters();
     clustered(&counters);
-    let place = Where { process: Some("web-1".into()), dir: Some(folder.0.clone()) };
+    let place = Where { process: Some("web-1".into()), dir: Some(folder.0.clone()), ..Where::default() };
     let mut processes = Processes::find(&place).unwrap();
     processes.look();
     let picture = processes.picture(&View::default());

@@ -29,7 +29,7 @@ impl Pane {
         match self {
             Self::Nodes => "nodes",
             Self::Rates => "rates, a second",
-            Self::Times => "times",
+            Self::Times => "times since the start",
             Self::Hot => "hottest topics",
             Self::Shards => "shards",
             Self::Large => "largest topics",

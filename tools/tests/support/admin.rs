@@ -26,18 +26,19 @@ impl Folder {
         self.0.to_str().expect("it is text")
     }
 
-    pub(crate) fn files(&self) -> Vec<String> {
+    /// The names of the sockets that are here.
+    pub(crate) fn sockets(&self) -> Vec<String> {
         let listed = std::fs::read_dir(&self.0).expect("a folder");
         let names = listed.map(|file| file.expect("a file").file_name().to_string_lossy().into_owned());
-        let mut names: Vec<String> = names.collect();
+        let mut names: Vec<String> = names.filter(|name| name.ends_with(".admin")).collect();
         names.sort();
         names
     }
 
-    /// Starts a node whose socket is here.
+    /// Starts a node whose socket and counters are here.
     pub(crate) fn node(&self, site: &Site, name: &str) -> NodeProcess {
         let mut command = site.command(name);
-        command.options = vec![format!("--admin={}", self.text())];
+        command.options = vec![format!("--admin={}", self.text()), "--counters".into(), self.text().into()];
         command.start().expect("it starts").ready(&patience()).expect("it gets ready")
     }
 
@@ -59,10 +60,10 @@ impl Folder {
         out
     }
 
-    /// The same of one that refuses, in one line.
-    pub(crate) fn refused(&self, args: &[&str]) -> String {
+    /// The same of one that refuses, in one line, with that status.
+    pub(crate) fn refused(&self, expected: i32, args: &[&str]) -> String {
         let (status, out, error) = self.run(args);
-        assert_eq!((status, out.as_str()), (1, ""), "{args:?}: {error}");
+        assert_eq!((status, out.as_str()), (expected, ""), "{args:?}: {error}");
         assert!(error.starts_with("error: "), "{error}");
         error.trim_end().to_owned()
     }

@@ -115,7 +115,7 @@ pub(super) fn lag(patient: &Patient) -> Option<Finding> {
 }
 
 /// What is said about an error: what it comes from and what to do. A part of its message, and the remedy.
-const REMEDIES: [(&str, &str); 14] = [
+const REMEDIES: [(&str, &str); 17] = [
     (
         "not well-formed",
         "something else sends to this node's address or group: `ss -ulnp` and `tcpdump -ni any udp` show what; give the \
@@ -173,13 +173,30 @@ const REMEDIES: [(&str, &str); 14] = [
         "mended by a snapshot each time; if it goes on, run the same version everywhere and report it",
     ),
     ("could not be looked up", "the name service does not answer for a --peer: `getent hosts` its name"),
+    (
+        "errors while receiving",
+        "the interface went away for a moment, or the system is out of memory for sockets: `ip -s link`, `dmesg`; if it goes on, start \
+      the process again",
+    ),
+    (
+        "found no room",
+        "datagrams overtake each other, or get lost, faster than gaps are closed: see drops and gaps above, here and on those that send; \
+      what found no room is repaired",
+    ),
+    (
+        "streams of lanes failed",
+        "streams come by TCP from the address that a node's datagrams come from: let a firewall pass that as well; they are tried again",
+    ),
 ];
 /// What other checks tell of, with more to say.
 const TOLD_ELSEWHERE: [&str; 1] = ["found the receive buffer full"];
 
+/// What the check of errors is called.
+pub(super) const ERRORS: &str = "errors";
+
 /// Errors of the last minute.
 pub(super) fn errors(patient: &Patient) -> Vec<Finding> {
-    const CHECK: &str = "errors";
+    const CHECK: &str = ERRORS;
     let sample = &patient.now;
     let is_told = |message: &str| TOLD_ELSEWHERE.iter().any(|told| message.contains(told));
     let mut lately: Vec<_> = sample.errors.iter().filter(|error| !is_told(&error.message)).collect();
@@ -230,6 +247,29 @@ mod tests {
 
     fn found(finding: &Finding) -> (Status, &str) {
         (finding.status, &finding.what)
+    }
+
+    /// The messages of headcount-net, as they stand there.
+    fn messages_of_net() -> Vec<String> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../net/src/shown/words.rs");
+        let source = std::fs::read_to_string(path).unwrap();
+        let (_, table) = source.split_once("const ERRORS: ").expect("the table of messages");
+        let (table, _) = table.split_once("\n];").expect("its end");
+        table.split('"').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_error_of_the_network_has_a_remedy_and_every_remedy_an_error() {
+        let messages = messages_of_net();
+        assert!(messages.len() > 15, "{messages:?}");
+        let parts = || REMEDIES.iter().map(|(part, _)| *part).chain(TOLD_ELSEWHERE);
+        for message in &messages {
+            let fitting: Vec<_> = parts().filter(|part| message.contains(part)).collect();
+            assert_eq!(fitting.len(), 1, "{message}: {fitting:?}");
+        }
+        for part in parts() {
+            assert!(messages.iter().any(|message| message.contains(part)), "nothing is said of {part:?}");
+        }
     }
 
     #[test]
