@@ -24,9 +24,15 @@
 //! # The file
 //!
 //! It describes itself: tables with names, fields with units, kinds and help. A tool of another version finds what it knows by name, and can
-//! show what it does not know. It is made under another name, locked (`flock`) for as long as the process lives, and renamed to
+//! show what it does not know. It is made as `headcount.PID.N.new`, locked (`flock`) for as long as the process lives, and then named
 //! `headcount.PID.N`; when the [`Counters`] are dropped it is removed. What a killed process leaves behind is told from a living one by the
-//! lock, which the system lets go of, and removed by the next process that makes a file there, [`KEPT_SECS`] seconds after its last beat.
+//! lock, which the system lets go of, and removed by the next process of the same user that makes a file there, [`KEPT_SECS`] seconds after
+//! its last beat. A name that a living process has is left to it, and the next number taken: two containers may share a directory and have
+//! processes of one number. That of a dead one is taken over.
+//!
+//! The directory may be one that everybody may write. What is opened there is a regular file (no FIFO is waited for, no link is followed),
+//! and one of the reader's own user or of root: the owner of a file can cut it short, which ends who has it mapped by a signal, SIGBUS. Root
+//! reads the files of all users, and bears that risk; a tool that is run as root and is to be sure of its life looks as the user in question.
 //!
 //! All of it is 64-bit words in the machine's byte order, each written whole. Words of the header:
 //!
@@ -62,6 +68,7 @@ mod error;
 mod file;
 mod format;
 mod histogram;
+mod open;
 mod prune;
 mod reader;
 mod region;

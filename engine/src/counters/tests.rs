@@ -6,6 +6,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
+mod strangers;
+
 /// A directory of the test's own, gone with it.
 struct Folder(PathBuf);
 
