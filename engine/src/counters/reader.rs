@@ -130,8 +130,10 @@ impl Reader {
         let words = rows_at(record.fields.min(FIELDS_MAX) as usize) as u64;
         let needed = record.rows.checked_mul(record.row_words).and_then(|rows| rows.checked_add(words));
         let fits = needed.and_then(|words| words.checked_mul(8)).is_some_and(|bytes| bytes <= record.bytes);
+        // Rows of no words would fit any number of times.
         if !fits
             || record.bytes == 0
+            || record.row_words == 0
             || record.fields > FIELDS_MAX
             || !record.at.is_multiple_of(PAGE_BYTES as u64)
         {
@@ -200,7 +202,7 @@ impl Reader {
         if is_orphan(&self.file) {
             return Life::Dead(Duration::from_nanos(age));
         }
-        if age > SILENT_BEATS * self.word(word::BEAT_EVERY) {
+        if age > self.word(word::BEAT_EVERY).saturating_mul(SILENT_BEATS) {
             return Life::Silent(Duration::from_nanos(age));
         }
         Life::Running
@@ -296,8 +298,9 @@ impl TableReader {
     }
 
     fn row(&self, row: usize) -> Option<&[StatWord]> {
-        let at = self.rows_at + row * self.row_words;
-        (row < self.rows).then(|| self.region.words().get(at..at + self.row_words)).flatten()
+        // It fits if there is such a row.
+        let at = (row < self.rows).then(|| self.rows_at + row * self.row_words)?;
+        self.region.words().get(at..at + self.row_words)
     }
 
     fn words(&self, row: usize, name: &str, kinds: &[Kind]) -> Option<(&FieldInfo, &[StatWord])> {

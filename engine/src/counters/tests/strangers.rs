@@ -1,6 +1,7 @@
 //! What others put into the directory: what is no file, other users' files, damaged ones, and names that are taken.
 
 use super::super::file::lock;
+use super::super::format::{FIELD_WORDS, HEADER_BYTES, TABLE_WORDS, word};
 use super::*;
 use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::process::Command;
@@ -169,4 +170,82 @@ fn what_has_taken_the_place_of_a_file_is_left_there() {
     fs::rename(&other, &path).unwrap();
     drop(counters);
     assert_eq!(fs::read(&path).unwrap(), b"another's");
+}
+
+/// Everything that can be asked of a reader.
+fn look_at_all(reader: &mut Reader) {
+    let _ = (reader.life(), reader.pid(), reader.created(), reader.fact("node"), reader.look_for_tables());
+    for table in reader.tables() {
+        let live: Vec<usize> = table.live_rows().collect();
+        for row in live.into_iter().take(4).chain([0, table.rows(), usize::MAX]) {
+            for field in table.fields() {
+                let _ = (table.number(row, &field.name), table.text(row, &field.name));
+                if let Some(times) = table.distribution(row, &field.name) {
+                    let _ = (times.count(), times.quantile(0.99), times.since(&times).max());
+                    let _ = times.since(&Distribution::default()).max();
+                    times.buckets().for_each(drop);
+                }
+            }
+        }
+    }
+}
+
+/// Whatever a word of a file is, it is read, or the file is said to be damaged.
+#[test]
+fn no_word_of_a_file_makes_its_reader_panic_or_go_on_for_ever() {
+    let folder = Folder::new("words");
+    let path = {
+        let counters = Counters::create(&folder.0).unwrap();
+        let row = counters.table(&CELLS, 2).row(0);
+        row.histogram("time").record(1 << 35);
+        row.text("label").set("here");
+        row.show();
+        counters.set_fact("node", "a");
+        let path = folder.0.join("headcount.1.0");
+        fs::copy(counters.path().unwrap(), &path).unwrap();
+        path
+    };
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let bytes = fs::read(&path).unwrap();
+    let at = move |word: usize| u64::from_ne_bytes(bytes[word * 8..][..8].try_into().unwrap());
+    let tables = at(word::TABLES) as usize;
+    let mut words: Vec<usize> = (0..word::DIRECTORY).collect();
+    words.extend(word::DIRECTORY..(word::DIRECTORY + (tables + 1) * TABLE_WORDS).min(HEADER_BYTES / 8));
+    for table in 0..tables {
+        let record = word::DIRECTORY + table * TABLE_WORDS;
+        let (first, fields, row_words) = (at(record + 20) / 8, at(record + 22), at(record + 24));
+        let end = first as usize + fields as usize * FIELD_WORDS + row_words.min(300) as usize;
+        words.extend(first as usize..end);
+    }
+    // Alive and dead ones are asked for different things.
+    let holder = File::open(&path).unwrap();
+    let mut opened = 0;
+    in_time("reading a damaged file", move || {
+        for is_alive in [true, false] {
+            if is_alive {
+                lock(&holder).unwrap();
+            } else {
+                rustix::fs::flock(&holder, rustix::fs::FlockOperation::Unlock).unwrap();
+            }
+            for &word in &words {
+                for value in [0, 1, 63, 1 << 12, 1 << 32, 1 << 62, u64::MAX / 2, u64::MAX] {
+                    set(&file, word, value);
+                    match Reader::open(&path) {
+                        Ok(mut reader) => {
+                            opened += 1;
+                            look_at_all(&mut reader);
+                        }
+                        Err(
+                            ReadError::Damaged { .. }
+                            | ReadError::NotCounters { .. }
+                            | ReadError::Version { .. },
+                        ) => (),
+                        Err(error) => panic!("word {word} as {value}: {error}"),
+                    }
+                }
+                set(&file, word, at(word));
+            }
+        }
+        assert!(opened > words.len(), "most of the words are read as they are");
+    });
 }
