@@ -7,6 +7,7 @@ use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
 mod strangers;
+mod trackers;
 
 /// A directory of the test's own, gone with it.
 struct Folder(PathBuf);
