@@ -176,6 +176,9 @@ impl Driver {
             }
             for (step, reply) in self.shared.key_changes.take() {
                 let outcome = self.core.change_keys(&step);
+                if let Some(board) = self.board.as_ref().filter(|_| outcome.is_ok()) {
+                    board.keys_changed(&step);
+                }
                 note!(self.teller.tell_key(&step, outcome.is_ok()));
                 // Who asked may have given up waiting.
                 let _ = reply.send(outcome);
