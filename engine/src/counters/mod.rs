@@ -1,7 +1,11 @@
-//! Counters that another process can read: what a running tracker does, at no cost to it.
+//! Counters that another process can read: what a running tracker does, at next to no cost to it.
 //!
-//! A process that opts in keeps a file under the shared-memory file system; `headcount stat` and anybody's own tool map it for reading. The
-//! process that is watched takes no lock, makes no system call and opens no port for it: it counts in the mapped memory instead of its own.
+//! A process that opts in keeps a file under the shared-memory file system; `headcount stat` and anybody's own tool map it for reading. Whoever
+//! counts takes no lock and makes no system call for it: operations count in the mapped memory instead of the process's own, whether somebody
+//! looks or not. What there is besides is a thread that wakes four times a second and says that the process lives; once a second it takes the
+//! lock of each shard in turn, for a handful of numbers ([`Counters::every_second`]). What is said in words (facts, errors, events) takes a
+//! lock of its own, where it is said. No port is opened, and nothing is sent; a node of `headcount-net` whose tracker has a file sends its
+//! members a probe at most every five seconds, while changes are told.
 //!
 //! ```
 //! use headcount::counters::{Counters, Reader};
