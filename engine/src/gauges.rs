@@ -4,7 +4,7 @@ use crate::counters::{Counters, Field, Number, Schema};
 use crate::shard::State;
 use crate::sync::{Arc, Ordering};
 use crate::tracker::Inner;
-use crate::{ShardStats, Stats};
+use crate::{Error, ShardStats, Stats};
 
 const ENGINE: Schema = Schema {
     name: "engine",
@@ -81,6 +81,7 @@ pub(crate) fn show(inner: &Arc<Inner>, counters: &Counters) {
     counters.every_second(move || {
         let Some(inner) = tracker.upgrade() else { return false };
         gauges.set(&inner.measure(State::set_gauges));
+        inner.note_missed();
         if !is_shown {
             row.show();
             is_shown = true;
@@ -90,6 +91,44 @@ pub(crate) fn show(inner: &Arc<Inner>, counters: &Counters) {
 }
 
 impl Inner {
+    /// Notes in the error log what slow subscriptions missed lately. Not where they miss it: that is under a shard's lock.
+    fn note_missed(&self) {
+        let missed = self.inboxes.lock().values().map(|listener| listener.inbox.newly_missed()).sum();
+        self.note_missed_by(missed);
+    }
+
+    /// Notes in the error log that subscriptions missed so many events.
+    pub(crate) fn note_missed_by(&self, missed: u64) {
+        if missed > 0 {
+            self.counters
+                .count_error("events were missed by subscriptions whose readers are too slow", missed);
+        }
+    }
+
+    /// Runs an operation of a session, and notes in the error log if a limit refuses it. No lock is held then.
+    #[inline(always)]
+    pub(crate) fn noting<T>(&self, operation: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+        let result = operation();
+        if let Err(error) = &result {
+            self.note_refusal(error);
+        }
+        result
+    }
+
+    /// What the caller got wrong otherwise is its own to know.
+    #[cold]
+    fn note_refusal(&self, error: &Error) {
+        if !self.counters.are_seen() {
+            return;
+        }
+        let what = match error {
+            Error::Full { field, .. } => format!("operations were refused: {field} is reached"),
+            Error::TooLong { field, .. } => format!("operations were refused: the {field} was too long"),
+            Error::AlreadyTracked { .. } | Error::NotTracked | Error::Shutdown => return,
+        };
+        self.counters.count_error(&what, 1);
+    }
+
     /// Numbers about the tracker. Each shard is looked at under its lock, by `look` as well.
     pub(crate) fn measure(&self, look: impl Fn(&mut State)) -> Stats {
         let mut stats = Stats { entries_local: self.entries_local(), ..Stats::default() };

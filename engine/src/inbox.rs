@@ -31,6 +31,8 @@ pub(crate) struct Queue {
     /// Missed since the last `Lagged`. While it is not 0 nothing is appended, so that the gap keeps its place.
     missed: u64,
     missed_total: u64,
+    /// Of these, how many are in the error log.
+    missed_noted: u64,
     closed: bool,
 }
 
@@ -49,6 +51,7 @@ impl Queue {
             latest: None,
             missed: 0,
             missed_total: 0,
+            missed_noted: 0,
             closed: false,
         }
     }
@@ -173,6 +176,14 @@ impl Inbox {
     /// How many events wait, whether some are missed that the reader has not been told of, and how many were in all.
     pub(crate) fn measure(&self) -> (usize, bool, u64) {
         self.0.with(|queue| (queue.waiting.len(), queue.missed > 0, queue.missed_total))
+    }
+
+    /// How many events were missed since this was asked last.
+    pub(crate) fn newly_missed(&self) -> u64 {
+        self.0.with(|queue| {
+            let noted = std::mem::replace(&mut queue.missed_noted, queue.missed_total);
+            queue.missed_total - noted
+        })
     }
 
     pub(crate) fn look(queue: &mut Queue) -> Option<Look> {

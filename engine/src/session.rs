@@ -71,19 +71,21 @@ impl Session {
         key: impl AsRef<[u8]>,
         meta: impl AsRef<[u8]>,
     ) -> Result<EntryRef, Error> {
-        let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
-        self.tracker.check_lens(topic, key, meta)?;
-        let joining = self.tracker.joining(topic, key, meta);
-        let name = self.tracker.commons.name_of(joining.stable, topic);
-        self.tracker.waking(|wakes| {
-            let mut owned = self.owned.lock();
-            let full = self.check_room(&mut owned, 1).err();
-            let (shard, mut state) = self.lock(&joining);
-            let tracked = state.track(self.id.0, (&joining, name), full, &self.tracker.config, wakes);
-            self.tracker.finish(shard, state, wakes);
-            let (slot, dot) = tracked?;
-            owned.insert(slot, self.is_own());
-            Ok(dot)
+        self.tracker.noting(|| {
+            let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
+            self.tracker.check_lens(topic, key, meta)?;
+            let joining = self.tracker.joining(topic, key, meta);
+            let name = self.tracker.commons.name_of(joining.stable, topic);
+            self.tracker.waking(|wakes| {
+                let mut owned = self.owned.lock();
+                let full = self.check_room(&mut owned, 1).err();
+                let (shard, mut state) = self.lock(&joining);
+                let tracked = state.track(self.id.0, (&joining, name), full, &self.tracker.config, wakes);
+                self.tracker.finish(shard, state, wakes);
+                let (slot, dot) = tracked?;
+                owned.insert(slot, self.is_own());
+                Ok(dot)
+            })
         })
     }
 
@@ -102,20 +104,22 @@ impl Session {
         K: AsRef<[u8]>,
         M: AsRef<[u8]>,
     {
-        // Everything of the caller's is copied here: its code runs under no lock, and may panic.
-        let mut batch = Batch::default();
-        for (at, (topic, key, meta)) in entries.into_iter().enumerate() {
-            let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
-            self.tracker.check_lens(topic, key, meta)?;
-            let Joining { stable, key_hash, content, .. } = self.tracker.joining(topic, key, meta);
-            let name = self.tracker.commons.name_of(stable, topic);
-            let (start, lens) = (batch.bytes.len(), [topic.len(), key.len(), meta.len()]);
-            [topic, key, meta].iter().for_each(|part| batch.bytes.extend_from_slice(part));
-            let shard = self.tracker.commons.shard_of(stable);
-            batch.pending.push(Pending { shard, at, name, key_hash, content, start, lens });
-        }
-        batch.pending.sort_unstable_by_key(|pending| (pending.shard, pending.at));
-        self.tracker.waking(|wakes| self.track_batch(&batch, wakes))
+        self.tracker.noting(|| {
+            // Everything of the caller's is copied here: its code runs under no lock, and may panic.
+            let mut batch = Batch::default();
+            for (at, (topic, key, meta)) in entries.into_iter().enumerate() {
+                let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
+                self.tracker.check_lens(topic, key, meta)?;
+                let Joining { stable, key_hash, content, .. } = self.tracker.joining(topic, key, meta);
+                let name = self.tracker.commons.name_of(stable, topic);
+                let (start, lens) = (batch.bytes.len(), [topic.len(), key.len(), meta.len()]);
+                [topic, key, meta].iter().for_each(|part| batch.bytes.extend_from_slice(part));
+                let shard = self.tracker.commons.shard_of(stable);
+                batch.pending.push(Pending { shard, at, name, key_hash, content, start, lens });
+            }
+            batch.pending.sort_unstable_by_key(|pending| (pending.shard, pending.at));
+            self.tracker.waking(|wakes| self.track_batch(&batch, wakes))
+        })
     }
 
     fn track_batch(&self, batch: &Batch, wakes: &mut Wakes) -> Result<Vec<EntryRef>, Error> {
@@ -176,10 +180,12 @@ impl Session {
         key: impl AsRef<[u8]>,
         meta: impl AsRef<[u8]>,
     ) -> Result<EntryRef, Error> {
-        let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
-        self.tracker.check_lens(topic, key, meta)?;
-        // Nothing is expected, so nothing can have come between.
-        self.revise(topic, key, meta, None)?.ok_or(Error::NotTracked)
+        self.tracker.noting(|| {
+            let (topic, key, meta) = (topic.as_ref(), key.as_ref(), meta.as_ref());
+            self.tracker.check_lens(topic, key, meta)?;
+            // Nothing is expected, so nothing can have come between.
+            self.revise(topic, key, meta, None)?.ok_or(Error::NotTracked)
+        })
     }
 
     /// Like [`update`](Self::update), of the entry of which `of` names the present version: what [`track`](Self::track) or the last update
@@ -198,16 +204,18 @@ impl Session {
     /// As [`update`](Self::update). [`Error::NotTracked`] too if the entry has another version by now, or if the ref was made before this
     /// node joined a cluster, which gives its entries new refs.
     pub fn update_ref(&self, of: EntryRef, meta: impl AsRef<[u8]>) -> Result<EntryRef, Error> {
-        let meta = meta.as_ref();
-        self.tracker.check_lens(&[], &[], meta)?;
-        let shard = self.tracker.shards.get(usize::from(of.lane)).ok_or(Error::NotTracked)?;
-        let updated = self.update_as(|may_move, wakes| {
-            let mut state = shard.lock();
-            let updated = state.update_ref(self.id.0, of, meta, may_move, wakes);
-            self.tracker.finish(shard, state, wakes);
-            updated
-        })?;
-        updated.ok_or(Error::NotTracked)
+        self.tracker.noting(|| {
+            let meta = meta.as_ref();
+            self.tracker.check_lens(&[], &[], meta)?;
+            let shard = self.tracker.shards.get(usize::from(of.lane)).ok_or(Error::NotTracked)?;
+            let updated = self.update_as(|may_move, wakes| {
+                let mut state = shard.lock();
+                let updated = state.update_ref(self.id.0, of, meta, may_move, wakes);
+                self.tracker.finish(shard, state, wakes);
+                updated
+            })?;
+            updated.ok_or(Error::NotTracked)
+        })
     }
 
     /// Makes the entry leave of which `of` names the present version, without a search for it. False, and no event, if the entry has another
@@ -254,24 +262,26 @@ impl Session {
         key: impl AsRef<[u8]>,
         mut meta: impl FnMut(&Entry) -> M,
     ) -> Result<EntryRef, Error> {
-        let (topic, key) = (topic.as_ref(), key.as_ref());
-        self.tracker.check_lens(topic, key, &[])?;
-        let joining = self.tracker.joining(topic, key, &[]);
-        loop {
-            let entry = {
-                let (_, state) = self.lock(&joining);
-                if state.closed {
-                    return Err(Error::Shutdown);
+        self.tracker.noting(|| {
+            let (topic, key) = (topic.as_ref(), key.as_ref());
+            self.tracker.check_lens(topic, key, &[])?;
+            let joining = self.tracker.joining(topic, key, &[]);
+            loop {
+                let entry = {
+                    let (_, state) = self.lock(&joining);
+                    if state.closed {
+                        return Err(Error::Shutdown);
+                    }
+                    let found = state.find_own(self.id.0, &joining);
+                    state.entry(found.ok_or(Error::NotTracked)?)
+                };
+                let meta = meta(&entry);
+                self.tracker.check_lens(topic, key, meta.as_ref())?;
+                if let Some(dot) = self.revise(topic, key, meta.as_ref(), Some(entry.facts().clock))? {
+                    return Ok(dot);
                 }
-                let found = state.find_own(self.id.0, &joining);
-                state.entry(found.ok_or(Error::NotTracked)?)
-            };
-            let meta = meta(&entry);
-            self.tracker.check_lens(topic, key, meta.as_ref())?;
-            if let Some(dot) = self.revise(topic, key, meta.as_ref(), Some(entry.facts().clock))? {
-                return Ok(dot);
             }
-        }
+        })
     }
 
     fn revise(

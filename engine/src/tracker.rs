@@ -35,7 +35,7 @@ pub struct Tracker {
 
 pub(crate) struct Inner {
     pub(crate) config: Config,
-    counters: Counters,
+    pub(crate) counters: Counters,
     pub(crate) commons: Arc<Commons>,
     pub(crate) shards: Box<[Shard]>,
     pub(crate) origins: Origins,
@@ -593,5 +593,6 @@ impl Inner {
             Scope::Nothing => {}
         }
         self.inboxes.lock().remove(&Arc::as_ptr(inbox).addr());
+        self.note_missed_by(inbox.newly_missed());
     }
 }

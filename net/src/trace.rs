@@ -30,6 +30,9 @@ mod tell {
     use tracing::subscriber::NoSubscriber;
     use tracing::{Span, debug, debug_span, error, error_span, info, trace, warn};
 
+    #[cfg(test)]
+    mod tests;
+
     const MEMBERSHIP: &str = "headcount_net::membership";
     const SNAPSHOT: &str = "headcount_net::snapshot";
     const REPAIR: &str = "headcount_net::repair";

@@ -3,13 +3,13 @@
 
 use headcount::counters::{Counters, Reader};
 use headcount::{Config, Tracker};
-use headcount_net::{Cluster, Interface};
+use headcount_net::{Cluster, Interface, Keys, SocketFaults};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 mod common;
 
-use common::{eventually, group, join};
+use common::{PATIENCE, eventually, group, join};
 
 struct Folder(PathBuf);
 
@@ -28,11 +28,20 @@ impl Drop for Folder {
 }
 
 fn watched(folder: &Folder, group: SocketAddr, name: &str) -> (Tracker, Cluster, Reader) {
+    watched_as(folder, group, name, |config| config)
+}
+
+fn watched_as(
+    folder: &Folder,
+    group: SocketAddr,
+    name: &str,
+    change: impl FnOnce(headcount_net::Config) -> headcount_net::Config,
+) -> (Tracker, Cluster, Reader) {
     let counters = Counters::create(&folder.0).unwrap();
     let path = counters.path().unwrap().to_owned();
     let tracker = Config::default().shards(4).counters(counters).build().unwrap();
     let config = headcount_net::Config::new("test").node(name).multicast(group, Interface::Loopback);
-    let cluster = config.join(&tracker).unwrap();
+    let cluster = change(config).join(&tracker).unwrap();
     (tracker, cluster, Reader::open(path).unwrap())
 }
 
@@ -162,5 +171,91 @@ fn strange_datagrams_are_in_the_error_log() {
         socket.send_to(b"not one of ours", cluster.local_addr()).unwrap();
         let mut messages = errors.live_rows().filter_map(|row| errors.text(row, "message"));
         messages.any(|message| message == "datagrams were not well-formed")
+    });
+}
+
+#[test]
+fn repairs_and_snapshots_are_measured() {
+    let folder = Folder::new("repairs");
+    let group = group();
+    let (a, _cluster_a) = join(group, "a");
+    let session = a.session();
+    session.track_many((0..20_000).map(|i| (format!("room:{}", i % 100), format!("{i}"), "meta"))).unwrap();
+    let (b, _cluster_b, reader) =
+        watched_as(&folder, group, "b", |config| config.faults(SocketFaults::new(7).lose(200)));
+    eventually("b has all", || b.len() == 20_000);
+    let times = reader.table("times").unwrap();
+    let of = |name: &str| times.distribution(0, name).unwrap();
+    eventually("its stream is measured", || of("snapshot").count() > 0);
+    let mut turn = 0_u64;
+    eventually("a gap that was closed is measured", || {
+        turn += 1;
+        session.update("room:0", "0", turn.to_string()).unwrap();
+        of("repair").count() > 0
+    });
+    for name in ["snapshot", "repair"] {
+        assert!(of(name).max() > 0 && of(name).sum() >= of(name).max(), "{name}: {:?}", of(name));
+    }
+}
+
+#[test]
+fn changes_of_keys_and_evictions_that_are_obeyed_are_events() {
+    let folder = Folder::new("keys");
+    let group = group();
+    let (first, second) = (Keys::generate(1).unwrap(), Keys::generate(7).unwrap());
+    let keys = |text: &str| Keys::parse(text).unwrap();
+    let (a, cluster_a, reader) =
+        watched_as(&folder, group, "a", |config| config.keys(keys(first.expose())).obey_evictions(true));
+    let tracker = Tracker::new();
+    let config = headcount_net::Config::new("test").node("b").multicast(group, Interface::Loopback);
+    let cluster_b = config.keys(keys(first.expose())).join(&tracker).unwrap();
+    let session = a.session();
+    let ghost = session.track("room", "alice", "").unwrap();
+    eventually("b sees it", || tracker.count("room") == 1);
+    assert_eq!(cluster_b.evict(ghost, PATIENCE), Ok(headcount_net::Eviction::Removed));
+    for cluster in [&cluster_a, &cluster_b] {
+        cluster.install_keys(keys(second.expose())).unwrap();
+    }
+    for cluster in [&cluster_a, &cluster_b] {
+        eventually("both know that both have it", || cluster.use_key(7).is_ok());
+    }
+    eventually("nobody seals with the old one", || cluster_a.remove_key(1).is_ok());
+    assert!(cluster_a.remove_key(7).is_err(), "it is in use, and no event");
+    let told =
+        ["has the key of epoch 7 now", "seals with the key of epoch 7 now", "has the key of epoch 1 no more"];
+    let of_keys = |events: Vec<String>| -> Vec<String> {
+        events.into_iter().filter(|event| event.contains("key")).collect()
+    };
+    eventually("keys are told of in their order", || of_keys(events(&reader)) == told);
+    let evicted = "removed an own entry, as another node asked";
+    eventually("the eviction is told of", || events(&reader).iter().any(|event| event == evicted));
+}
+
+/// A thread that takes datagrams all the time does what is due between them, and says how late.
+#[test]
+fn turns_are_measured_under_load_too() {
+    let folder = Folder::new("load");
+    let (_a, cluster, reader) = watched(&folder, group(), "a");
+    let addr = cluster.local_addr();
+    let times = reader.table("times").unwrap();
+    let turns = || times.distribution(0, "loop_lag").unwrap().count();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let floods = || {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            // What the socket has no room for is no matter.
+            let _ = socket.send_to(b"not one of ours", addr);
+        }
+    };
+    std::thread::scope(|scope| {
+        let _flood = scope.spawn(floods);
+        let malformed = || cluster.stats().malformed + cluster.stats().over_budget;
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            eventually("datagrams come", || malformed() > 1_000);
+            let before = turns();
+            eventually("turns are measured meanwhile", || turns() >= before + 20);
+        }));
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
 }

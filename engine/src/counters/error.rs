@@ -30,11 +30,22 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
     },
-    /// Another user's process keeps it.
+    /// It may not be opened: another user's process keeps it.
     #[error("no permission to read {}: it is another user's; run this as that user", path.display())]
     NoPermission {
         /// The file.
         path: PathBuf,
+    },
+    /// Another user keeps it, whom this process need not trust: who cuts short a file that is being read ends the reader.
+    #[error(
+        "{} is of the user {uid}, who could end this program by cutting it short: run this as that user, or as root",
+        path.display()
+    )]
+    OtherUser {
+        /// The file.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
     },
     /// The system refused.
     #[error("cannot read {}: {source}", path.display())]
@@ -44,7 +55,7 @@ pub enum ReadError {
         /// What the system said.
         source: io::Error,
     },
-    /// It is no counters file.
+    /// It is no counters file, perhaps not even a file: a link is not followed.
     #[error("{} is not a counters file of headcount", path.display())]
     NotCounters {
         /// The file.

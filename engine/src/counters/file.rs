@@ -2,6 +2,9 @@
 
 use super::CreateError;
 use super::format::{HEADER_BYTES, MAGIC, PAGE_BYTES, VERSION_MAJOR, VERSION_MINOR, word};
+use super::open::is_at;
+#[cfg(unix)]
+use super::open::open_own;
 use super::region::Region;
 use crate::sync::{Arc, AtomicU64, Ordering, fence};
 use std::fs::{self, File};
@@ -11,7 +14,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What the names of counters files begin with.
 pub(super) const PREFIX: &str = "headcount.";
-/// Files that this process has made.
+/// Names that are tried for a file: of those, all but one may be taken by living processes of the same number.
+#[cfg(unix)]
+const NAMES_MAX: u32 = 4096;
+/// Names that this process has tried.
+#[cfg(unix)]
 static MADE: AtomicU64 = AtomicU64::new(0);
 
 /// Where counters files are kept, and admin sockets beside them, if nobody says otherwise: `/dev/shm`, or the system's directory for temporary files where that is not.
@@ -26,6 +33,7 @@ pub fn default_dir() -> PathBuf {
 pub(super) struct OwnFile {
     /// Has the lock.
     file: File,
+    /// What it is called at present.
     path: PathBuf,
     header: Arc<Region>,
     /// Its length.
@@ -70,33 +78,85 @@ pub(super) fn is_orphan(_file: &File) -> bool {
     false
 }
 
-/// A new file that only its owner can read, locked. No other process of that number is alive, so what has the name is left over.
+/// Takes the lock that a file's owner has for life.
+#[cfg(unix)]
+pub(super) fn lock(file: &File) -> io::Result<()> {
+    use rustix::fs::{FlockOperation, flock};
+    Ok(flock(file, FlockOperation::NonBlockingLockExclusive)?)
+}
+
+#[cfg(not(unix))]
+pub(super) fn lock(_file: &File) -> io::Result<()> {
+    Err(io::Error::from(io::ErrorKind::Unsupported))
+}
+
+/// A new file that only its owner can read, locked.
 #[cfg(unix)]
 fn make(path: &Path) -> io::Result<File> {
-    use rustix::fs::{FlockOperation, flock};
     use std::os::unix::fs::OpenOptionsExt;
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
     let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(path)?;
-    flock(&file, FlockOperation::NonBlockingLockExclusive)?;
+    lock(&file)?;
     Ok(file)
+}
+
+/// The next name of this process's. Others may have it: those of its number that died, and those that live in another namespace of process
+/// ids and share the directory.
+#[cfg(unix)]
+fn next_name(dir: &Path) -> PathBuf {
+    // Relaxed: only the numbers matter.
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    dir.join(format!("{PREFIX}{}.{number}", std::process::id()))
+}
+
+/// Runs this with one name after the other while they are taken.
+#[cfg(unix)]
+fn with_free_name<T>(
+    first: PathBuf,
+    mut attempt: impl FnMut(&Path) -> io::Result<T>,
+) -> Result<T, CreateError> {
+    let mut path = first;
+    let mut tries = 0;
+    loop {
+        match attempt(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < NAMES_MAX => {
+                tries += 1;
+                path = next_name(path.parent().unwrap_or(Path::new("")));
+            }
+            done => return done.map_err(|source| CreateError::Io { path, source }),
+        }
+    }
+}
+
+/// Gives a file a name that nobody has who lives.
+#[cfg(unix)]
+fn claim(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::hard_link(from, to) {
+        Ok(()) => {
+            // It has its name. If the other stays, it is removed as a dead process's is, later.
+            let _ = fs::remove_file(from);
+            Ok(())
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            // Of a dead process: while its lock is held, nobody else takes its name, or removes it.
+            let dead = open_own(to).filter(|file| lock(file).is_ok() && is_at(file, to));
+            let _held = dead.ok_or(error)?;
+            fs::rename(from, to)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 impl OwnFile {
     /// Makes the file under another name, for [`publish`](Self::publish).
     #[cfg(unix)]
     pub(super) fn create(dir: &Path, beat_every: Duration) -> Result<Self, CreateError> {
-        // Relaxed: only the numbers matter.
-        let number = MADE.fetch_add(1, Ordering::Relaxed);
-        let path = dir.join(format!("{PREFIX}{}.{number}", std::process::id()));
-        let refused = |source| CreateError::Io { path: path.clone(), source };
-        let file = make(&beside(&path)).map_err(refused)?;
-        let own = Self::lay_out(file, path.clone(), beat_every);
-        own.map_err(|source| {
+        let (file, path) = with_free_name(next_name(dir), |path| {
+            let path = beside(path);
+            make(&path).map(|file| (file, path))
+        })?;
+        Self::lay_out(file, path.clone(), beat_every).map_err(|source| {
             // What was made is of no use; that it cannot be removed is not the error to tell.
-            let _ = fs::remove_file(beside(&path));
+            let _ = fs::remove_file(&path);
             CreateError::Io { path, source }
         })
     }
@@ -121,9 +181,16 @@ impl OwnFile {
     }
 
     /// Gives the file its name: from now on others find it, whole.
-    pub(super) fn publish(&self) -> Result<(), CreateError> {
-        let refused = |source| CreateError::Io { path: self.path.clone(), source };
-        fs::rename(beside(&self.path), &self.path).map_err(refused)
+    #[cfg(unix)]
+    pub(super) fn publish(&mut self) -> Result<(), CreateError> {
+        let first = self.path.with_extension("");
+        self.path = with_free_name(first, |path| claim(&self.path, path).map(|()| path.to_owned()))?;
+        Ok(())
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn publish(&mut self) -> Result<(), CreateError> {
+        Err(CreateError::Unsupported)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -150,13 +217,15 @@ impl Drop for OwnFile {
         // Who has it mapped learns that this was no accident.
         self.header.words()[word::ENDED].store(1, Ordering::Relaxed);
         fence(Ordering::Release);
-        // It has one of the two names. One that cannot be removed is taken for a dead process's, and removed as such later.
-        if fs::remove_file(&self.path).is_err() {
-            let _ = fs::remove_file(beside(&self.path));
+        // Somebody who does not know of the lock may have put another file there. One that cannot be removed is taken for a dead
+        // process's, and removed as such later.
+        if is_at(&self.file, &self.path) {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }
 
+#[cfg(unix)]
 fn beside(path: &Path) -> PathBuf {
     path.with_extension(format!("{}.new", path.extension().unwrap_or_default().to_string_lossy()))
 }

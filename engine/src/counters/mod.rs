@@ -1,7 +1,11 @@
-//! Counters that another process can read: what a running tracker does, at no cost to it.
+//! Counters that another process can read: what a running tracker does, at next to no cost to it.
 //!
-//! A process that opts in keeps a file under the shared-memory file system; `headcount stat` and anybody's own tool map it for reading. The
-//! process that is watched takes no lock, makes no system call and opens no port for it: it counts in the mapped memory instead of its own.
+//! A process that opts in keeps a file under the shared-memory file system; `headcount stat` and anybody's own tool map it for reading. Whoever
+//! counts takes no lock and makes no system call for it: operations count in the mapped memory instead of the process's own, whether somebody
+//! looks or not. What there is besides is a thread that wakes four times a second and says that the process lives; once a second it takes the
+//! lock of each shard in turn, for a handful of numbers ([`Counters::every_second`]). What is said in words (facts, errors, events) takes a
+//! lock of its own, where it is said. No port is opened, and nothing is sent; a node of `headcount-net` whose tracker has a file sends its
+//! members a probe at most every five seconds, while changes are told.
 //!
 //! ```
 //! use headcount::counters::{Counters, Reader};
@@ -24,9 +28,15 @@
 //! # The file
 //!
 //! It describes itself: tables with names, fields with units, kinds and help. A tool of another version finds what it knows by name, and can
-//! show what it does not know. It is made under another name, locked (`flock`) for as long as the process lives, and renamed to
+//! show what it does not know. It is made as `headcount.PID.N.new`, locked (`flock`) for as long as the process lives, and then named
 //! `headcount.PID.N`; when the [`Counters`] are dropped it is removed. What a killed process leaves behind is told from a living one by the
-//! lock, which the system lets go of, and removed by the next process that makes a file there, [`KEPT_SECS`] seconds after its last beat.
+//! lock, which the system lets go of, and removed by the next process of the same user that makes a file there, [`KEPT_SECS`] seconds after
+//! its last beat. A name that a living process has is left to it, and the next number taken: two containers may share a directory and have
+//! processes of one number. That of a dead one is taken over.
+//!
+//! The directory may be one that everybody may write. What is opened there is a regular file (no FIFO is waited for, no link is followed),
+//! and one of the reader's own user or of root: the owner of a file can cut it short, which ends who has it mapped by a signal, SIGBUS. Root
+//! reads the files of all users, and bears that risk; a tool that is run as root and is to be sure of its life looks as the user in question.
 //!
 //! All of it is 64-bit words in the machine's byte order, each written whole. Words of the header:
 //!
@@ -62,6 +72,7 @@ mod error;
 mod file;
 mod format;
 mod histogram;
+mod open;
 mod prune;
 mod reader;
 mod region;

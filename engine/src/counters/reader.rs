@@ -1,17 +1,18 @@
 //! Counters of another process.
 
 use super::ReadError;
-use super::file::{PREFIX, is_orphan, monotonic};
+use super::file::{is_orphan, monotonic};
 use super::format::{
     FIELD_WORDS, FieldRecord, HEADER_BYTES, MAGIC, PAGE_BYTES, TABLE_WORDS, TABLES_MAX, TableRecord,
     VERSION_MAJOR, rows_at, take, unpadded, word,
 };
 use super::histogram::{self, Distribution};
+use super::open::{self, names};
 use super::region::Region;
 use super::schema::Kind;
 use crate::kernel::label;
 use crate::sync::{Ordering, StatWord, fence};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -37,7 +38,9 @@ pub enum Life {
 
 /// Reads the counters of a process. The memory is shared with it: what is read is what it is at that moment, and costs the process nothing.
 ///
-/// A file is its owner's to trust: whoever may write it can cut it short, and that ends a process that reads it (SIGBUS).
+/// Whoever may write a file can cut it short, and that ends a process that reads it (SIGBUS). So a file is read of the reader's own
+/// (effective) user and of root, and nobody else's is opened. Root reads everybody's, since it is root's to look at them all, and bears
+/// that risk: who does not trust the users of a machine looks as the user of the process (`sudo -u`).
 #[derive(Debug)]
 pub struct Reader {
     path: PathBuf,
@@ -58,29 +61,15 @@ pub struct Found {
     pub reader: Result<Reader, ReadError>,
 }
 
-/// Files in a directory that are named as counters files are, with the process that the name tells.
-pub(super) fn names(dir: &Path) -> io::Result<Vec<(PathBuf, u32)>> {
-    let mut names = Vec::new();
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let name = entry.file_name();
-        let parts = name.to_str().and_then(|name| name.strip_prefix(PREFIX)?.split_once('.'));
-        let Some((pid, number)) = parts else { continue };
-        if let (Ok(pid), Ok(_)) = (pid.parse(), number.parse::<u64>()) {
-            names.push((entry.path(), pid));
-        }
-    }
-    names.sort_by(|(a, a_pid), (b, b_pid)| (a_pid, a).cmp(&(b_pid, b)));
-    Ok(names)
-}
-
 /// The counters files of a directory, by process id; those of other users and versions too, with the error that opening them gives.
 ///
 /// # Errors
 /// What the system says if the directory cannot be read.
 pub fn find(dir: impl AsRef<Path>) -> io::Result<Vec<Found>> {
     let names = names(dir.as_ref())?;
-    let found = names.into_iter().map(|(path, pid)| Found { reader: Reader::open(&path), path, pid });
+    let whole = names.into_iter().filter(|named| !named.is_new);
+    let found =
+        whole.map(|named| Found { reader: Reader::open(&named.path), path: named.path, pid: named.pid });
     // Gone since the directory was read.
     Ok(found.filter(|found| !matches!(found.reader, Err(ReadError::NotFound { .. }))).collect())
 }
@@ -93,10 +82,9 @@ impl Reader {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
         let path = path.as_ref();
         let io = |source| ReadError::io(path, source);
-        let file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
+        let file = open::open(path)?;
         let no_counters = || ReadError::NotCounters { path: path.to_owned() };
-        if !metadata.is_file() || metadata.len() < HEADER_BYTES as u64 {
+        if file.metadata().map_err(io)?.len() < HEADER_BYTES as u64 {
             return Err(no_counters());
         }
         let header = Region::readable(&file, 0, HEADER_BYTES).map_err(io)?;
@@ -142,8 +130,10 @@ impl Reader {
         let words = rows_at(record.fields.min(FIELDS_MAX) as usize) as u64;
         let needed = record.rows.checked_mul(record.row_words).and_then(|rows| rows.checked_add(words));
         let fits = needed.and_then(|words| words.checked_mul(8)).is_some_and(|bytes| bytes <= record.bytes);
+        // Rows of no words would fit any number of times.
         if !fits
             || record.bytes == 0
+            || record.row_words == 0
             || record.fields > FIELDS_MAX
             || !record.at.is_multiple_of(PAGE_BYTES as u64)
         {
@@ -212,7 +202,7 @@ impl Reader {
         if is_orphan(&self.file) {
             return Life::Dead(Duration::from_nanos(age));
         }
-        if age > SILENT_BEATS * self.word(word::BEAT_EVERY) {
+        if age > self.word(word::BEAT_EVERY).saturating_mul(SILENT_BEATS) {
             return Life::Silent(Duration::from_nanos(age));
         }
         Life::Running
@@ -308,8 +298,9 @@ impl TableReader {
     }
 
     fn row(&self, row: usize) -> Option<&[StatWord]> {
-        let at = self.rows_at + row * self.row_words;
-        (row < self.rows).then(|| self.region.words().get(at..at + self.row_words)).flatten()
+        // It fits if there is such a row.
+        let at = (row < self.rows).then(|| self.rows_at + row * self.row_words)?;
+        self.region.words().get(at..at + self.row_words)
     }
 
     fn words(&self, row: usize, name: &str, kinds: &[Kind]) -> Option<(&FieldInfo, &[StatWord])> {

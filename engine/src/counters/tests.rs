@@ -6,6 +6,9 @@ use std::fs::{self, File};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::PathBuf;
 
+mod strangers;
+mod trackers;
+
 /// A directory of the test's own, gone with it.
 struct Folder(PathBuf);
 

@@ -61,7 +61,7 @@ impl Counters {
         let heart = Arc::new(Heart::default());
         heart.start(Arc::clone(file.header())).map_err(refused)?;
         let (tables, claimed) = (Mutex::new(tables), AtomicBool::new(false));
-        let kept = Kept { file, tables, diary, heart, claimed };
+        let mut kept = Kept { file, tables, diary, heart, claimed };
         kept.file.publish()?;
         let counters = Self { kept: Some(Arc::new(kept)) };
         if let Some(program) = std::env::current_exe().ok().as_deref().and_then(Path::file_name) {

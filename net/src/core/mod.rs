@@ -55,10 +55,10 @@ pub(crate) use io::{
 pub(crate) use keyring::KeyStep;
 pub(crate) use limits::{Limits, SEND_BYTES_PER_S};
 pub use member::MemberState;
-#[cfg(all(test, feature = "tracing"))]
-pub(crate) use notes::Repairs;
 #[cfg(feature = "tracing")]
 pub(crate) use notes::{Ended, Note, Transfer, Turn};
+#[cfg(all(test, feature = "tracing"))]
+pub(crate) use notes::{Peer, Repairs};
 pub(crate) use rng::Rng;
 pub(crate) use shown::PeerShown;
 

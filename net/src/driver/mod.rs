@@ -10,6 +10,7 @@ mod faults;
 #[path = "no_faults.rs"]
 mod faults;
 mod lane;
+mod lateness;
 mod resolve;
 mod stream;
 mod system;
@@ -30,6 +31,7 @@ use crate::shown::{Board, PROBE};
 #[cfg(feature = "tracing")]
 use crate::trace::Teller;
 use lane::{Batch, Received, UdpLane};
+use lateness::Lateness;
 use mio::event::Event;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -81,6 +83,7 @@ pub(crate) struct Driver {
     drops: [u32; 2],
     published: (u64, Time),
     board: Option<Board>,
+    lateness: Lateness,
     #[cfg(feature = "tracing")]
     teller: Teller,
 }
@@ -128,6 +131,7 @@ impl Driver {
             drops: [0; 2],
             published: (u64::MAX, Time::ZERO),
             board: None,
+            lateness: Lateness::default(),
         };
         if !driver.literal_peers.is_empty() {
             driver.take_peers(&[]);
@@ -154,7 +158,9 @@ impl Driver {
             let busy = self.sockets.unicast.is_busy()
                 || self.sockets.group.as_ref().is_some_and(UdpLane::is_busy)
                 || self.has_work();
-            let wait = if busy { Duration::ZERO } else { self.core.wake_at(now).saturating_sub(now) };
+            let due = self.core.wake_at(now);
+            self.lateness.expect(due);
+            let wait = if busy { Duration::ZERO } else { due.saturating_sub(now) };
             let wait = self.sockets.disorder.due_in().map_or(wait, |due_in| due_in.min(wait));
             match self.poll.poll(&mut events, Some(wait)) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => {
@@ -165,14 +171,14 @@ impl Driver {
                 }
                 _ => {}
             }
-            if let Some(board) = self.board.as_mut().filter(|_| events.is_empty() && !busy) {
-                board.late(self.started.elapsed().saturating_sub(now + wait));
-            }
             for event in &events {
                 self.note(event);
             }
             for (step, reply) in self.shared.key_changes.take() {
                 let outcome = self.core.change_keys(&step);
+                if let Some(board) = self.board.as_ref().filter(|_| outcome.is_ok()) {
+                    board.keys_changed(&step);
+                }
                 note!(self.teller.tell_key(&step, outcome.is_ok()));
                 // Who asked may have given up waiting.
                 let _ = reply.send(outcome);
@@ -234,6 +240,10 @@ impl Driver {
 
     fn handle(&mut self, input: Input<'_>) {
         let now = self.started.elapsed();
+        let late = self.lateness.of(now);
+        if let (Some(board), Some(late)) = (&self.board, late) {
+            board.late(late);
+        }
         self.core.handle(now, input, &mut self.output);
         self.keep_epoch();
         // At once, so that whoever sees the entries of a new life finds its member, too.

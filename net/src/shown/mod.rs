@@ -3,10 +3,12 @@
 
 mod peers;
 mod tables;
+#[cfg(all(test, unix))]
+mod tests;
 mod words;
 
 use crate::config::Config;
-use crate::core::{BarrierOutcome, Core, Measure, Output, Phase, Settings, Time};
+use crate::core::{BarrierOutcome, Core, KeyStep, Measure, Output, Phase, Settings, Time};
 use crate::stats::NetStats;
 use headcount::counters::{Counters, Histogram, Number, Row, Text};
 use headcount::{NodeId, Tracker};
@@ -48,9 +50,8 @@ pub(crate) struct Board {
     peers: Peers,
     /// The numbers as they were shown last.
     seen: NetStats,
-    /// The life and the key's epoch that were told of last, and how the node was.
+    /// The life that was told of last, and how the node was.
     life: u32,
-    key_epoch: u16,
     is_running: bool,
     /// The probe under way, and what was told when the last one began.
     probing: Option<Time>,
@@ -94,6 +95,7 @@ struct Times {
     flush: Histogram,
     loop_lag: Histogram,
     snapshot: Histogram,
+    probes_lost: Number,
 }
 
 impl Board {
@@ -153,6 +155,7 @@ impl Board {
                 flush: times.histogram("flush"),
                 loop_lag: times.histogram("loop_lag"),
                 snapshot: times.histogram("snapshot"),
+                probes_lost: times.number("probes_lost_total"),
             },
             peers: Peers::new(&counters),
             tracker: tracker.clone(),
@@ -161,7 +164,6 @@ impl Board {
             node: Node::new(node),
             seen: NetStats::default(),
             life: 0,
-            key_epoch: 0,
             is_running: false,
             probing: None,
             probed: None,
@@ -172,7 +174,7 @@ impl Board {
         Some(shown)
     }
 
-    /// A turn began so late.
+    /// What was due was done so late.
     pub(crate) fn late(&self, lag: Duration) {
         self.times.loop_lag.record_time(lag);
     }
@@ -214,14 +216,26 @@ impl Board {
             self.counters.note_event(&words::of_notice(notice));
         }
         output.barriers.retain(|(id, outcome)| {
-            if *id == PROBE
-                && let Some(began) = self.probing.take()
-                && *outcome == BarrierOutcome::Reached
-            {
-                self.times.visible.record_time(now.saturating_sub(began));
+            if *id != PROBE {
+                return true;
             }
-            *id != PROBE
+            if let Some(began) = self.probing.take() {
+                match outcome {
+                    BarrierOutcome::Reached => {
+                        self.times.visible.record_time(now.saturating_sub(began));
+                    }
+                    BarrierOutcome::TimedOut { .. } => self.times.probes_lost.add(1),
+                    // It was not made, or ended with the membership: that says nothing of the members.
+                    BarrierOutcome::TooMany | BarrierOutcome::NotAMember => {}
+                }
+            }
+            false
         });
+    }
+
+    /// The keys were changed.
+    pub(crate) fn keys_changed(&self, step: &KeyStep) {
+        self.counters.note_event(&words::of_key_step(step));
     }
 
     /// Shows the node as it is.
@@ -232,6 +246,10 @@ impl Board {
         }
         for (message, count) in words::errors(&self.seen, &stats) {
             self.counters.count_error(message, count);
+        }
+        let obeyed = stats.evictions_obeyed.saturating_sub(self.seen.evictions_obeyed);
+        if obeyed > 0 {
+            self.counters.note_event(&words::of_evictions(obeyed));
         }
         self.seen = stats;
         self.show_node(now, core);
@@ -257,10 +275,6 @@ impl Board {
         }
         (self.life, self.is_running) = (life, status == 2);
         let (key_epoch, key_epochs) = core.key_epochs();
-        if self.key_epoch != key_epoch && self.key_epoch != 0 {
-            self.counters.note_event(&format!("seals with the key of epoch {key_epoch} now"));
-        }
-        self.key_epoch = key_epoch;
         let values = [
             u64::from(core.node().0),
             u64::from(life),

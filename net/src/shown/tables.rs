@@ -47,13 +47,22 @@ pub(crate) const TIMES: Schema = Schema {
         Field::histogram(
             "visible",
             "ns",
-            "From a change here to the word of a member that it shows it; probed.",
+            "From a change here to the last member's word that it shows it; probed, those not in probes_lost_total.",
         ),
         Field::histogram("apply", "ns", "To handle a datagram that came."),
         Field::histogram("repair", "ns", "From a gap noticed to the gap closed."),
-        Field::histogram("flush", "ns", "From the first change that waits to its datagram."),
-        Field::histogram("loop_lag", "ns", "How late a turn of the network thread began."),
+        Field::histogram(
+            "flush",
+            "ns",
+            "From when the network thread sees changes wait to their datagram: not from when they were made.",
+        ),
+        Field::histogram("loop_lag", "ns", "How late the network thread did what was due, once a turn."),
         Field::histogram("snapshot", "ns", "To take the lanes of a member by stream."),
+        Field::counter(
+            "probes_lost_total",
+            "probes",
+            "Probes that some member did not answer within 2 s: changes were not shown everywhere by then.",
+        ),
     ],
 };
 

@@ -1,6 +1,6 @@
 //! What is said in words.
 
-use crate::core::{MemberState, Notice};
+use crate::core::{KeyStep, MemberState, Notice};
 use crate::stats::NetStats;
 
 /// What counts as an error, with what it means.
@@ -49,6 +49,24 @@ pub(super) fn of_notice(notice: &Notice) -> String {
             format!("receive buffer of {granted} bytes granted, {asked} asked for")
         }
     }
+}
+
+/// By epoch; the keys themselves are nobody's to see.
+pub(super) fn of_key_step(step: &KeyStep) -> String {
+    match step {
+        KeyStep::Install(keys) => {
+            let epochs: Vec<_> = keys.epochs().into_iter().collect();
+            let what = if epochs.len() == 1 { "the key of epoch" } else { "the keys of epochs" };
+            format!("has {what} {} now", of_epochs(&epochs))
+        }
+        KeyStep::Use(epoch) => format!("seals with the key of epoch {epoch} now"),
+        KeyStep::Remove(epoch) => format!("has the key of epoch {epoch} no more"),
+    }
+}
+
+pub(super) fn of_evictions(count: u64) -> String {
+    let entries = if count == 1 { "an own entry".to_owned() } else { format!("{count} own entries") };
+    format!("removed {entries}, as another node asked")
 }
 
 pub(super) fn of_state(state: MemberState) -> &'static str {
