@@ -51,7 +51,7 @@ impl World {
     }
 
     /// Every member that is not down has what a barrier was begun for.
-    fn check_reached(&self, id: ProcessId, awaited: &Awaited) -> Result<(), Breach> {
+    pub(super) fn check_reached(&self, id: ProcessId, awaited: &Awaited) -> Result<(), Breach> {
         let Some(writer) = self.process(id) else {
             return Ok(());
         };
