@@ -29,7 +29,7 @@ impl Hunted {
             seeds: hunt.seeds,
             steps: hunt.steps,
             killed_by: hunt.killed_by.as_deref().map(Bad::new),
-            strays: hunt.strays.iter().map(|stray| Bad::new(stray)).collect(),
+            strays: hunt.strays.iter().map(Bad::new).collect(),
         }
     }
 }

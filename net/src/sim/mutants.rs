@@ -187,7 +187,7 @@ pub struct Hunt {
     /// What killed it: the first breach of an invariant that is there to see it.
     pub killed_by: Option<Box<Violation>>,
     /// What other invariants saw of it before. That does not count: the check that is meant to see it may be blind.
-    pub strays: Vec<Box<Violation>>,
+    pub strays: Vec<Violation>,
 }
 
 /// Runs seeds with a mutant until an invariant of [`Mutant::seen_by`] kills it.
@@ -204,7 +204,7 @@ pub fn hunt(mutant: Mutant, seeds: impl IntoIterator<Item = u64>) -> Hunt {
                         hunt.killed_by = Some(violation);
                         break;
                     }
-                    hunt.strays.push(violation);
+                    hunt.strays.push(*violation);
                 }
             }
         }
