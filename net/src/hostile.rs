@@ -4,10 +4,13 @@
 //! corpus, and random bytes.
 
 use crate::config::Timing;
-use crate::core::{Core, Input, Limits, Output, Phase, Settings, StreamAction, StreamId, StreamInput, Time};
+use crate::core::{
+    Core, Input, Limits, Mode, Output, Phase, Settings, StreamAction, StreamId, StreamInput, Time,
+};
 use crate::driver::CONNECTIONS_MAX;
-use crate::wire::{self, Frame, Message, MessageBuffer};
-use headcount::{Incarnation, NodeId, Session, Tracker};
+use crate::wire::{self, DeltaWriter, Frame, Message, MessageBuffer};
+use headcount::replica::Op;
+use headcount::{Entry, Incarnation, NodeId, Session, Tracker};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -15,6 +18,10 @@ use std::time::Duration;
 pub(crate) const CLUSTER: u32 = 7;
 const NAME: &str = "attacked";
 const TOPIC: &str = "own";
+/// The last of the peers: the script has no say in what it does.
+const BYSTANDER: u8 = 4;
+/// What it has: under keys that the node itself has, too, and others may say that they have.
+const KEPT: [(&str, &str); 2] = [("key-1", "kept"), ("key-2", "kept too")];
 /// As many actions are taken from one input.
 const ACTIONS_MAX: usize = 512;
 /// The body of a datagram and what a stream gets at once.
@@ -77,10 +84,12 @@ fn decode_message(kind: u8, body: &[u8]) {
 }
 
 /// Plays everybody else to a node: its peers, one that speaks as itself, and strangers at its streams. What any of them says is the
-/// fuzzer's choice, in datagrams whose seal is right.
+/// fuzzer's choice, in datagrams whose seal is right. One more peer has nothing to do with them: it keeps its entries, and is heard.
+/// One run of four is without multicast.
 pub fn peers(bytes: &[u8]) {
     let mut script = Script(bytes);
-    let mut attacked = Attacked::new();
+    let mode = if script.below(4) == 3 { Mode::Unicast } else { Mode::Multicast };
+    let mut attacked = Attacked::new(mode);
     for _ in 0..ACTIONS_MAX {
         if script.0.is_empty() {
             break;
@@ -93,7 +102,7 @@ pub fn peers(bytes: &[u8]) {
 /// The counters of refusals that a datagram moves, by their names.
 #[cfg(test)]
 pub(crate) fn refused_as(bytes: &[u8]) -> Vec<&'static str> {
-    let mut attacked = Attacked::new();
+    let mut attacked = Attacked::new(Mode::Multicast);
     let from = attacked.peers[0].addr;
     let datagram = Input::Datagram { from, bytes, by_group: true };
     refusals(&mut attacked, |attacked| attacked.core.handle(attacked.now, datagram, &mut attacked.out))
@@ -102,7 +111,7 @@ pub(crate) fn refused_as(bytes: &[u8]) -> Vec<&'static str> {
 /// The same of a datagram of a peer that has these frames in it.
 #[cfg(test)]
 pub(crate) fn frames_refused_as(body: &[u8]) -> Vec<&'static str> {
-    refusals(&mut Attacked::new(), |attacked| attacked.say(0, body))
+    refusals(&mut Attacked::new(Mode::Multicast), |attacked| attacked.say(0, body))
 }
 
 #[cfg(test)]
@@ -181,10 +190,13 @@ struct Attacked {
     /// What its own session has, by key.
     own: BTreeMap<String, Vec<u8>>,
     incarnation: Incarnation,
+    by_group: bool,
+    /// When the bystander is to be heard next, and in which heartbeat.
+    beat: (Time, u64),
 }
 
 impl Attacked {
-    fn new() -> Self {
+    fn new(mode: Mode) -> Self {
         let tracker = headcount::Config::default()
             .shards(4)
             .lane_log_max(64)
@@ -194,10 +206,11 @@ impl Attacked {
         let settings = Settings {
             timing: Timing { forget_after: Duration::from_secs(30), ..Timing::default() },
             limits: Limits { ring_datagrams: 64, waiting_bytes: 16 * 1024, ..Limits::default() },
+            mode,
             ..Settings::plain(CLUSTER, NAME, 1)
         };
         let core = Core::new(settings, &tracker, Time::ZERO);
-        let names = ["peer-1", "peer-2", "peer-3", NAME];
+        let names = ["peer-1", "peer-2", "peer-3", NAME, "bystander"];
         let peer = |(name, number): (&'static str, u8)| Peer {
             node: NodeId::from_name(name).0,
             name,
@@ -217,11 +230,14 @@ impl Attacked {
             accepted: 0,
             own: BTreeMap::new(),
             incarnation: Incarnation::default(),
+            by_group: mode == Mode::Multicast,
+            beat: (Time::MAX, 0),
         };
         attacked.change(1);
         attacked.pass(Duration::from_secs(1));
         assert_eq!(*attacked.core.phase(), Phase::Live, "it has listened long enough");
         (0..3).for_each(|peer| attacked.prove(peer));
+        attacked.introduce_bystander();
         attacked
     }
 
@@ -233,8 +249,13 @@ impl Attacked {
             }
             1 => {
                 let (peer, bytes) = (usize::from(script.below(4)), script.piece());
-                let from = self.peers[peer].addr;
-                self.core.handle(self.now, Input::Datagram { from, bytes, by_group: true }, &mut self.out);
+                let (from, by_group) = (self.peers[peer].addr, self.by_group);
+                let bystander = self.peers[usize::from(BYSTANDER)].node;
+                if wire::open(bytes, CLUSTER).is_ok_and(|(header, _)| header.node == bystander) {
+                    // Without keys anybody can forge what anybody says.
+                    return;
+                }
+                self.core.handle(self.now, Input::Datagram { from, bytes, by_group }, &mut self.out);
             }
             2 => self.hello(script),
             3 => self.heartbeat(script),
@@ -268,7 +289,7 @@ impl Attacked {
                     1 => self.stream(id, StreamInput::Writable),
                     2 => self.stream(id, StreamInput::Bytes(script.piece())),
                     _ => {
-                        let (kind, body) = (script.below(10), script.piece());
+                        let (kind, body) = (script.below(wire::KINDS_END), script.piece());
                         let mut message = (body.len() as u32 + 1).to_le_bytes().to_vec();
                         message.push(kind);
                         message.extend_from_slice(body);
@@ -296,7 +317,7 @@ impl Attacked {
         let peer = script.below(4);
         let Peer { name, incarnation, .. } = self.peers[usize::from(peer)];
         let hello = wire::Hello {
-            flags: script.below(4),
+            flags: script.below(2 * wire::Hello::COPIES_WANTED),
             incarnation,
             target_node: if script.below(2) == 0 { 0 } else { self.core.node().0 },
             target_known: script.number(),
@@ -336,6 +357,52 @@ impl Attacked {
         self.say(peer, &body);
     }
 
+    /// The bystander becomes a member and tells what it has.
+    fn introduce_bystander(&mut self) {
+        self.prove(BYSTANDER);
+        let Peer { name, incarnation, .. } = self.peers[usize::from(BYSTANDER)];
+        let hello = wire::Hello {
+            flags: 0,
+            incarnation,
+            target_node: 0,
+            target_known: 0,
+            lanes: 1,
+            tcp_port: 1,
+            wire_min: wire::WIRE_VERSION,
+            wire_max: wire::WIRE_VERSION,
+            name,
+        };
+        let mut body = Vec::new();
+        Frame::Hello(hello).put(&mut body);
+        let mut writer = DeltaWriter::new(PIECE_MAX);
+        writer.start(0, 0);
+        for (birth, (key, meta)) in (1..).zip(KEPT) {
+            let (topic, key, meta) = (TOPIC.as_bytes(), key.as_bytes(), meta.as_bytes());
+            assert!(writer.push(&Op::Add { birth, topic, key, meta }), "it fits");
+        }
+        assert!(writer.finish_frame().is_some(), "there is something to tell");
+        body.extend_from_slice(writer.body());
+        self.say(BYSTANDER, &body);
+        self.beat.0 = self.now;
+        self.pass(Duration::from_millis(1));
+        self.check();
+    }
+
+    /// Whoever is heard is not down, so nobody has a reason to hide what it has.
+    fn beat(&mut self) {
+        let (at, seq) = self.beat;
+        if self.now < at {
+            return;
+        }
+        self.beat = (self.now + Timing::default().heartbeat, seq + 1);
+        let incarnation = self.peers[usize::from(BYSTANDER)].incarnation;
+        let clocks = vec![(0, KEPT.len() as u64)];
+        let heartbeat = wire::Heartbeat { seq: seq + 1, incarnation, lanes: 1, clocks, ..Default::default() };
+        let mut body = Vec::new();
+        Frame::Heartbeat(heartbeat).put(&mut body);
+        self.say(BYSTANDER, &body);
+    }
+
     /// The peer gives back the cookie that the node would have given it.
     fn prove(&mut self, peer: u8) {
         let Peer { node, session, addr, .. } = self.peers[usize::from(peer)];
@@ -371,7 +438,7 @@ impl Attacked {
         wire::finish(&mut bytes);
         self.core.handle(
             self.now,
-            Input::Datagram { from: peer.addr, bytes: &bytes, by_group: true },
+            Input::Datagram { from: peer.addr, bytes: &bytes, by_group: self.by_group },
             &mut self.out,
         );
     }
@@ -387,8 +454,9 @@ impl Attacked {
     fn pass(&mut self, by: Duration) {
         let end = self.now + by;
         while self.now < end {
-            let next = self.core.wake_at(self.now).max(self.now + Duration::from_micros(100)).min(end);
-            self.now = next;
+            let due = self.core.wake_at(self.now).min(self.beat.0);
+            self.now = due.max(self.now + Duration::from_micros(100)).min(end);
+            self.beat();
             self.core.handle(self.now, Input::Turn, &mut self.out);
             self.follow();
         }
@@ -428,7 +496,7 @@ impl Attacked {
         }
     }
 
-    /// Nothing that others say changes what is the node's own, and nothing grows without bound.
+    /// Nothing that others say changes what is the node's own, or what it shows of somebody else, and nothing grows without bound.
     fn check(&mut self) {
         assert_eq!(self.core.broken_bound(), None);
         let stats = self.core.stats();
@@ -451,6 +519,15 @@ impl Attacked {
                 self.tracker.get(TOPIC, key).iter().any(|entry| entry.is_local() && entry.meta() == meta);
             assert!(is_listed, "{key} is listed");
         }
+        // Two processes of one name end in one of them stopping, which shows nobody any more.
+        let kept = if *self.core.phase() == Phase::Live { &KEPT[..] } else { &[] };
+        let bystander = NodeId(self.peers[usize::from(BYSTANDER)].node);
+        let mut shown = self.tracker.list(TOPIC);
+        shown.retain(|entry| entry.origin() == bystander);
+        shown.sort_by(|a, b| a.key().cmp(b.key()));
+        let shown = shown.iter().map(|entry: &Entry| (entry.key_str(), entry.meta_str())).collect::<Vec<_>>();
+        let kept = kept.iter().map(|&(key, meta)| (key.into(), meta.into())).collect::<Vec<_>>();
+        assert_eq!(shown, kept, "another node's entries are its own");
     }
 }
 
@@ -486,6 +563,27 @@ mod tests {
         corpus("datagram", datagram);
         corpus("stream", stream);
         corpus("peers", peers);
+    }
+
+    /// The same bytes, said by the one whose entry it is and by another.
+    fn remove_what_is_kept(by: u8) {
+        let mut attacked = Attacked::new(Mode::Unicast);
+        let mut writer = DeltaWriter::new(PIECE_MAX);
+        writer.start(0, KEPT.len() as u64);
+        assert!(writer.push(&Op::Remove { birth: 1 }) && writer.finish_frame().is_some());
+        attacked.say(by, writer.body());
+        attacked.check();
+    }
+
+    #[test]
+    fn a_peer_says_nothing_of_what_another_has() {
+        (0..BYSTANDER).for_each(remove_what_is_kept);
+    }
+
+    #[test]
+    #[should_panic(expected = "another node's entries are its own")]
+    fn a_change_of_what_the_bystander_has_is_noticed() {
+        remove_what_is_kept(BYSTANDER);
     }
 
     proptest! {

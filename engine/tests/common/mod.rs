@@ -38,7 +38,8 @@ pub(crate) fn told(events: &mut Subscription) -> Vec<String> {
     drain(events).iter().map(|event| short(&event.kind)).collect()
 }
 
-fn short(kind: &EventKind) -> String {
+/// An event in short, as [`told`] has it.
+pub(crate) fn short(kind: &EventKind) -> String {
     let shown = |entry: &Entry| format!("{}={}", entry.key_str(), entry.meta_str());
     match kind {
         EventKind::Join(entry) => format!("+{}", shown(entry)),

@@ -87,6 +87,20 @@ impl Peer {
         transfer.end()
     }
 
+    /// Takes over a lane of `of` as `via` holds it, as a node does that cannot ask the owner: on the base that is held here, in chunks
+    /// of at most `chunk_len` entries.
+    pub(crate) fn take_over(
+        &self,
+        of: &Peer,
+        via: &Peer,
+        lane: u16,
+        chunk_len: usize,
+    ) -> Result<u64, ApplyError> {
+        let base = self.replica.snapshot_base(of.id(), lane).expect("it was met");
+        let reader = via.replica.read_remote_lane(of.id(), of.life(), lane, base);
+        take_from(self, (of.id(), of.life()), reader.expect("what is relayed is clean"), chunk_len)
+    }
+
     /// Meets `from` and takes whole snapshots of all its lanes.
     pub(crate) fn take_all(&self, from: &Peer, chunk_len: usize) {
         self.meet(from);

@@ -25,12 +25,7 @@ fn three() -> (Peer, Session, Peer, Peer) {
 
 /// `to` takes every lane of `of` as `via` holds it.
 fn relay(to: &Peer, of: &Peer, via: &Peer, len: usize) -> Vec<Result<u64, ApplyError>> {
-    let take = |lane| {
-        let base = to.replica.snapshot_base(of.id(), lane).unwrap();
-        let reader = via.replica.read_remote_lane(of.id(), of.life(), lane, base).unwrap();
-        take_from(to, (of.id(), of.life()), reader, len)
-    };
-    (0..of.replica.lanes()).map(take).collect()
+    (0..of.replica.lanes()).map(|lane| to.take_over(of, via, lane, len)).collect()
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! Mutants, and what killed them.
 
 use crate::report::Bad;
+use crate::workers;
 use headcount_net::sim::{self, Hunt, Mutant};
 use serde::Serialize;
 use std::io::{self, Write as _};
 use std::ops::Range;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[derive(Serialize, Debug)]
 struct Hunted {
@@ -17,6 +16,8 @@ struct Hunted {
     seeds: u64,
     steps: u64,
     killed_by: Option<Bad>,
+    /// What invariants saw of it that are not meant to.
+    strays: Vec<Bad>,
 }
 
 impl Hunted {
@@ -28,6 +29,7 @@ impl Hunted {
             seeds: hunt.seeds,
             steps: hunt.steps,
             killed_by: hunt.killed_by.as_deref().map(Bad::new),
+            strays: hunt.strays.iter().map(Bad::new).collect(),
         }
     }
 }
@@ -36,31 +38,16 @@ impl Hunted {
 pub(crate) fn run(seeds: Range<u64>, threads: u64, json: bool) -> io::Result<bool> {
     // A mutant that panics is one that is killed, and said below.
     std::panic::set_hook(Box::new(|_| {}));
-    let next = AtomicUsize::new(0);
-    let hunted = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        let hunters: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(|| -> io::Result<()> {
-                    loop {
-                        let at = next.fetch_add(1, Ordering::Relaxed);
-                        let Some(&mutant) = Mutant::ALL.get(at) else {
-                            return Ok(());
-                        };
-                        let one = Hunted::new(&sim::hunt(mutant, seeds.clone()));
-                        let fate = if one.killed { "killed" } else { "LIVES" };
-                        writeln!(io::stderr(), "{}: {fate} after {} seeds", one.mutant, one.seeds)?;
-                        let mut hunted = hunted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        hunted.push((at, one));
-                    }
-                })
-            })
-            .collect();
-        hunters.into_iter().try_for_each(|hunter| hunter.join().unwrap_or(Ok(())))
-    })?;
-    let mut hunted = hunted.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    hunted.sort_by_key(|&(at, _)| at);
-    let hunted: Vec<Hunted> = hunted.into_iter().map(|(_, one)| one).collect();
+    let hunt = |at| {
+        let mutant = usize::try_from(at).ok().and_then(|at| Mutant::ALL.get(at));
+        let &mutant = mutant.ok_or_else(|| io::Error::other("there is no such mutant"))?;
+        let one = Hunted::new(&sim::hunt(mutant, seeds.clone()));
+        let fate = if one.killed { "killed" } else { "LIVES" };
+        writeln!(io::stderr(), "{}: {fate} after {} seeds", one.mutant, one.seeds)?;
+        Ok(one)
+    };
+    let done = workers::run(0..Mutant::ALL.len() as u64, threads, hunt)?;
+    let hunted: Vec<&Hunted> = done.results.values().collect();
     let mut out = io::stdout().lock();
     if json {
         writeln!(out, "{}", serde_json::to_string_pretty(&hunted)?)?;
@@ -70,10 +57,15 @@ pub(crate) fn run(seeds: Range<u64>, threads: u64, json: bool) -> io::Result<boo
                 || "LIVES".to_owned(),
                 |bad| format!("seed {}, invariant {}: {:.90}", bad.seed, bad.invariant, bad.what),
             );
+            let strays = one.strays.len();
+            let how = if strays > 0 { format!("{how} ({strays} before by others)") } else { how };
             let mark = if one.named { "*" } else { " " };
             writeln!(out, "{mark} {:<40} {:>5} seeds {:>9} steps  {how}", one.mutant, one.seeds, one.steps)?;
         }
         writeln!(out, "* named by PROTOCOL.md")?;
     }
-    Ok(hunted.iter().all(|one| one.killed))
+    let name =
+        |at| usize::try_from(at).ok().and_then(|at| Mutant::ALL.get(at)).map_or("", |mutant| mutant.name());
+    let is_whole = done.say_missing(|at| format!("mutant \"{}\"", name(at)))?;
+    Ok(is_whole && hunted.iter().all(|one| one.killed))
 }

@@ -7,19 +7,19 @@
 //! cargo run --release -p headcount-net --features sim --example simulate -- --idle 3,50,200
 //! ```
 //!
-//! Exit status 1: an invariant broke, nodes did not agree in time, or a mutant lived.
+//! Exit status 1: an invariant broke, nodes did not agree in time, a mutant lived, or a seed or a mutant has no result.
 
 mod hunt;
 mod idle;
 mod report;
+mod workers;
 
 use clap::Parser;
 use headcount_net::sim::{self, Violation};
 use report::{Summary, print};
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 const PROGRESS_EVERY: Duration = Duration::from_secs(2);
@@ -90,38 +90,27 @@ fn one(seed: u64, trace: bool, json: bool) -> io::Result<bool> {
 
 fn many(options: &Options) -> io::Result<bool> {
     let began = Instant::now();
-    let next = AtomicU64::new(options.from);
-    let end = options.from + options.seeds;
     let shared = Mutex::new((Summary::default(), began));
-    std::thread::scope(|scope| {
-        let runners: Vec<_> = (0..options.threads)
-            .map(|_| {
-                scope.spawn(|| -> io::Result<()> {
-                    loop {
-                        let seed = next.fetch_add(1, Ordering::Relaxed);
-                        if seed >= end {
-                            return Ok(());
-                        }
-                        let outcome = sim::run(seed);
-                        let mut shared = shared.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                        if let Some(violation) = shared.0.add(outcome) {
-                            say(&violation)?;
-                        }
-                        if shared.1.elapsed() >= PROGRESS_EVERY {
-                            shared.1 = Instant::now();
-                            let (done, bad) = (shared.0.seeds, shared.0.bad());
-                            writeln!(io::stderr(), "{done} of {} seeds, {bad} bad", options.seeds)?;
-                        }
-                    }
-                })
-            })
-            .collect();
-        runners.into_iter().try_for_each(|runner| runner.join().unwrap_or(Ok(())))
-    })?;
-    let (mut summary, _) = shared.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let run = |seed| -> io::Result<()> {
+        let outcome = sim::run(seed);
+        let mut shared = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(violation) = shared.0.add(outcome) {
+            say(&violation)?;
+        }
+        if shared.1.elapsed() >= PROGRESS_EVERY {
+            shared.1 = Instant::now();
+            let (done, bad) = (shared.0.seeds, shared.0.bad());
+            writeln!(io::stderr(), "{done} of {} seeds, {bad} bad", options.seeds)?;
+        }
+        Ok(())
+    };
+    let done = workers::run(options.from..options.from + options.seeds, options.threads, run)?;
+    let (mut summary, _) = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
+    summary.missing = done.missing.keys().copied().collect();
     summary.wall_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     print(&summary, options.json)?;
-    Ok(summary.is_clean())
+    let is_whole = done.say_missing(|seed| format!("seed {seed}"))?;
+    Ok(is_whole && summary.is_clean())
 }
 
 /// What broke, what came before it, and how to see it again.

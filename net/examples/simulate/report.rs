@@ -45,6 +45,8 @@ pub(crate) struct Summary {
     pub(crate) violations: BTreeMap<&'static str, u64>,
     /// Runs in which nothing wrong was seen and agreement did not come.
     pub(crate) not_converged: u64,
+    /// Seeds that were to be run and have no outcome.
+    pub(crate) missing: Vec<u64>,
     pub(crate) bad: Vec<Bad>,
     pub(crate) faults: BTreeMap<&'static str, u64>,
     /// The counters of the nodes that lived at the ends of the runs.
@@ -89,7 +91,7 @@ impl Summary {
     }
 
     pub(crate) fn is_clean(&self) -> bool {
-        self.bad() == 0
+        self.bad() == 0 && self.missing.is_empty()
     }
 }
 
@@ -106,6 +108,7 @@ pub(crate) fn print(summary: &Summary, json: bool) -> io::Result<()> {
         line(&format!("  of invariant {invariant}"), count)?;
     }
     line("not converged", &summary.not_converged)?;
+    line("without an outcome", &summary.missing.len())?;
     line("steps", &summary.steps)?;
     line("operations", &summary.operations)?;
     line("virtual seconds", &format!("{:.0}", summary.virtual_seconds))?;

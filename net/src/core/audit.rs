@@ -63,6 +63,11 @@ impl Core {
         Some(PeerLane { clock, target, in_transfer: lane.in_transfer, needs_snapshot: lane.needs_snapshot })
     }
 
+    /// The heartbeat that the others have to cover for a barrier that is under way.
+    pub(crate) fn barrier_seq(&self, id: u64) -> Option<u64> {
+        self.barriers.seq_of(id)
+    }
+
     /// Whether a datagram of that session, with that number, counts as heard.
     pub(crate) fn would_take(&self, node: NodeId, session: u64, packet: u64) -> bool {
         self.gate.would_take(node, session, packet)

@@ -40,6 +40,12 @@ impl Barriers {
         !self.waiting.is_empty()
     }
 
+    /// The heartbeat that a barrier under way waits for.
+    #[cfg(any(test, feature = "sim"))]
+    pub(super) fn seq_of(&self, id: u64) -> Option<u64> {
+        self.waiting.iter().find(|barrier| barrier.id == id)?.seq
+    }
+
     pub(super) fn due_at(&self) -> Time {
         let first = self.waiting.iter().map(|barrier| barrier.until).min();
         first.map_or(Time::MAX, |until| until.min(self.say_at))

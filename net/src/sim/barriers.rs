@@ -3,7 +3,7 @@
 use super::Breach;
 use super::invariants::breach;
 use super::oracle::ProcessId;
-use super::process::Process;
+use super::process::{Awaited, Process};
 use super::world::World;
 use crate::core::{BarrierOutcome, MemberState, Notice, Time};
 
@@ -19,13 +19,13 @@ impl World {
             let Some(process) = self.process_mut(id) else {
                 return Ok(());
             };
-            let Some(clocks) = process.barriers.remove(barrier) else {
+            let Some(awaited) = process.barriers.remove(barrier) else {
                 return breach("11", format!("n{} ended barrier {barrier} twice", process.host));
             };
             match outcome {
                 BarrierOutcome::Reached => {
                     process.barriers_reached += 1;
-                    self.check_reached(id, &clocks)?;
+                    self.check_reached(id, &awaited)?;
                 }
                 BarrierOutcome::TimedOut { missing } => process.barriers_missed.extend(missing),
                 BarrierOutcome::TooMany | BarrierOutcome::NotAMember => {}
@@ -35,6 +35,9 @@ impl World {
         let Some(process) = self.process_mut(id) else {
             return Ok(());
         };
+        for (&barrier, awaited) in &mut process.barriers {
+            awaited.seq = process.core.barrier_seq(barrier);
+        }
         let own = |notice: &&Notice| matches!(notice, Notice::Isolated | Notice::Rejoined);
         for notice in notices.iter().filter(own) {
             if process.notices.last() == Some(notice)
@@ -48,7 +51,7 @@ impl World {
     }
 
     /// Every member that is not down has what a barrier was begun for.
-    fn check_reached(&self, id: ProcessId, clocks: &[u64]) -> Result<(), Breach> {
+    pub(super) fn check_reached(&self, id: ProcessId, awaited: &Awaited) -> Result<(), Breach> {
         let Some(writer) = self.process(id) else {
             return Ok(());
         };
@@ -59,27 +62,33 @@ impl World {
             if !is_member {
                 continue;
             }
-            // Since it answered it may have forgotten the writer, having held it for down before, or met a later life of its name.
-            let excused = match reader.core.peer(writer.node) {
-                None => reader.core.stats().downs > 0,
-                Some(back) => back.incarnation > writer.life,
-            };
-            if excused {
+            // It may have met a later life of the writer's name.
+            if reader.core.peer(writer.node).is_some_and(|back| back.incarnation > writer.life) {
                 continue;
             }
+            // Or turned its back, and even forgotten the writer, but only by holding this life of it for down after it said that it
+            // has what it was asked for.
+            let answered = awaited.seq.and_then(|seq| {
+                let by = (reader.node, reader.core.session());
+                self.ledger.covered_at(by, writer.core.session(), seq)
+            });
+            let turned = reader.held_down.get(&writer.node).filter(|&&(life, _)| life == writer.life);
+            let has_turned = answered.is_some_and(|at| turned.is_some_and(|&(_, down)| down >= at));
             let of = format!("n{} was told that n{} has its writes", writer.host, reader.host);
             let Some(back) = reader.core.peer(writer.node).filter(|back| back.incarnation == writer.life)
             else {
+                if has_turned {
+                    continue;
+                }
                 return breach("11", format!("{of}, which does not know it"));
             };
-            for (lane, &clock) in (0..).zip(clocks) {
+            for (lane, &clock) in (0..).zip(&awaited.clocks) {
                 let held = reader.replica.remote_lane(writer.node, lane).map(|held| held.summary.clock);
                 if held.is_none_or(|held| held < clock) {
                     return breach("11", format!("{of}, which has {held:?} of {clock} of lane {lane}"));
                 }
             }
-            // It may have turned its back since it answered, but only by holding the writer for down.
-            if back.hidden && reader.core.stats().downs == 0 {
+            if back.hidden && !has_turned {
                 return breach("11", format!("{of}, which hides them"));
             }
         }

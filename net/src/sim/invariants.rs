@@ -458,6 +458,9 @@ impl Process {
             if has_left && !peer.leaving {
                 return breach("5", format!("{peer:?} is back after its goodbye"));
             }
+            if peer.state == MemberState::Down && !peer.leaving {
+                self.held_down.insert(node, (peer.incarnation, now));
+            }
             let heard = self.heard.get(&node).filter(|heard| takes_part && heard.session == peer.session);
             let Some(silence) = heard.map(|heard| now.saturating_sub(heard.at)) else {
                 continue;

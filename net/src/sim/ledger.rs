@@ -34,6 +34,8 @@ struct Said {
     /// Packet number → when it was sent again last, to all or to whom.
     repairs: BTreeMap<u64, Vec<(Time, Target)>>,
     lanes: BTreeMap<u16, Told>,
+    /// Name of another session → how far it said to have covered its heartbeats, and when it said so first.
+    covered: BTreeMap<u32, Vec<(u64, Time)>>,
 }
 
 impl Said {
@@ -75,6 +77,7 @@ impl Ledger {
             packets: BTreeMap::new(),
             repairs: BTreeMap::new(),
             lanes: BTreeMap::new(),
+            covered: BTreeMap::new(),
         });
         if said.process != process {
             let what = format!("processes {} and {process} share session {:x}", said.process, header.session);
@@ -110,6 +113,14 @@ impl Ledger {
                     told.hi = told.hi.max(delta.hi);
                 }
                 Frame::IncReject(_) => self.rejects += 1,
+                Frame::Heard(heard) => {
+                    for report in heard.reports {
+                        let covered = said.covered.entry(report.session).or_default();
+                        if covered.last().map_or(0, |&(highest, _)| highest) < report.covered {
+                            covered.push((report.covered, now));
+                        }
+                    }
+                }
                 _ => {}
             }
         }
@@ -120,6 +131,13 @@ impl Ledger {
     pub(crate) fn sent_at(&self, header: &wire::Header) -> Option<Time> {
         let said = self.sessions.get(&(NodeId(header.node), header.session))?;
         said.packets.get(&header.packet).map(|&(_, at)| at)
+    }
+
+    /// When a session said first that it has covered that heartbeat of another session.
+    pub(crate) fn covered_at(&self, by: (NodeId, u64), of: u64, seq: u64) -> Option<Time> {
+        let covered = self.sessions.get(&by)?.covered.get(&wire::Report::name_of(of))?;
+        let reaches = covered.partition_point(|&(highest, _)| highest < seq);
+        covered.get(reaches).map(|&(_, at)| at)
     }
 
     /// Whether that packet was sent more than once.

@@ -75,6 +75,15 @@ pub(crate) struct Heard {
     pub(crate) at: Time,
 }
 
+/// What a barrier waits for.
+#[derive(Debug)]
+pub(crate) struct Awaited {
+    /// The clocks that are to be reached.
+    pub(crate) clocks: Vec<u64>,
+    /// The heartbeat that the others have to cover, once it was said.
+    pub(crate) seq: Option<u64>,
+}
+
 /// See the module's documentation.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -108,6 +117,8 @@ pub(crate) struct Process {
     pub(crate) highest: BTreeMap<NodeId, Incarnation>,
     pub(crate) goodbyes: BTreeMap<NodeId, Incarnation>,
     pub(crate) heard: BTreeMap<NodeId, Heard>,
+    /// The life of each node that was held for down last, and when that was at the latest.
+    pub(crate) held_down: BTreeMap<NodeId, (Incarnation, Time)>,
     /// The packets taken of sessions that had proven themselves.
     pub(crate) taken: BTreeSet<(NodeId, u64, u64)>,
     /// Until then it may hold others for up longer than silence explains: it stood still.
@@ -115,8 +126,8 @@ pub(crate) struct Process {
     /// Datagrams that a full receive buffer has cost it, and whether its core is still to be told.
     pub(crate) drops: u64,
     pub(crate) drops_untold: bool,
-    /// The barriers under way, with the clocks that were to be reached.
-    pub(crate) barriers: BTreeMap<u64, Vec<u64>>,
+    /// The barriers under way.
+    pub(crate) barriers: BTreeMap<u64, Awaited>,
     pub(crate) barriers_begun: u64,
     pub(crate) barriers_reached: u64,
     /// Questions for entries to be removed that are under way.
@@ -191,6 +202,7 @@ impl Process {
             highest: BTreeMap::new(),
             goodbyes: BTreeMap::new(),
             heard: BTreeMap::new(),
+            held_down: BTreeMap::new(),
             taken: BTreeSet::new(),
             excused_until: Time::ZERO,
             drops: 0,

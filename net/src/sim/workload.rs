@@ -2,6 +2,7 @@
 
 use super::Breach;
 use super::oracle::ProcessId;
+use super::process::Awaited;
 use super::world::{Event, World};
 use crate::core::{Input, Rng};
 use headcount::{EntryRef, Error, EventKind};
@@ -64,7 +65,7 @@ impl World {
         process.barriers_begun += 1;
         let id = process.barriers_begun;
         let clocks = (0..process.replica.lanes()).map(|lane| process.replica.lane_clock(lane)).collect();
-        process.barriers.insert(id, clocks);
+        process.barriers.insert(id, Awaited { clocks, seq: None });
         let (process, until) = (process.id, now - process.started + timeout);
         self.handle(process, Input::Barrier { id, until })
     }

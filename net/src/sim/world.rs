@@ -54,10 +54,9 @@ pub(crate) enum Event {
     Rotate,
 }
 
-/// Of whom somebody has kept a datagram, where it came from, and what.
+/// Where a datagram that somebody has kept came from, and what it is.
 #[derive(Clone)]
 struct Capture {
-    node: NodeId,
     from: SocketAddr,
     bytes: Arc<[u8]>,
     worth: Worth,
@@ -422,7 +421,7 @@ impl World {
 
     /// Somebody on the network keeps what it hears, sends some of it again at any time, and sends nonsense.
     fn capture(&mut self, from: ProcessId, bytes: &Arc<[u8]>, worth: Worth) {
-        let Some((node, from)) = self.process(from).map(|process| (process.node, process.addr)) else {
+        let Some(from) = self.process(from).map(|process| process.addr) else {
             return;
         };
         if self.network.makes_garbage(&mut self.rng) {
@@ -434,8 +433,8 @@ impl World {
                 garbage[..len].copy_from_slice(&bytes[..len]);
             }
             self.faults.garbage += 1;
-            let garbage = Capture { node, from, bytes: garbage.into(), worth: Worth::Damaged };
-            self.send_to_somebody(None, garbage);
+            let garbage = Capture { from, bytes: garbage.into(), worth: Worth::Damaged };
+            self.send_to_somebody(garbage);
         }
         if self.network.weather.replay == 0 {
             return;
@@ -445,9 +444,9 @@ impl World {
             let which = usize::try_from(which).unwrap_or_default();
             let capture = self.captures[which].clone();
             self.faults.replayed += 1;
-            self.send_to_somebody(Some(capture.node), capture);
+            self.send_to_somebody(capture);
         }
-        let capture = Capture { node, from, bytes: Arc::clone(bytes), worth };
+        let capture = Capture { from, bytes: Arc::clone(bytes), worth };
         if self.captures.len() < CAPTURES_MAX {
             self.captures.push(capture);
         } else if self.rng.below(8) == 0 {
@@ -456,20 +455,15 @@ impl World {
         }
     }
 
-    /// Lets a datagram come to some process, but not to one of that name: it would take what its own past has said for another that
-    /// speaks under its name.
-    fn send_to_somebody(&mut self, but_not: Option<NodeId>, capture: Capture) {
-        let some: Vec<_> = self
-            .processes()
-            .filter(|process| Some(process.node) != but_not)
-            .map(|process| process.id)
-            .collect();
+    /// Lets a datagram come to some process, one of the name that it carries included: nobody gives way to its own past.
+    fn send_to_somebody(&mut self, capture: Capture) {
+        let some: Vec<_> = self.processes().map(|process| process.id).collect();
         if some.is_empty() {
             return;
         }
         let to = some[usize::try_from(self.rng.below(some.len() as u64)).unwrap_or_default()];
         let after = Duration::from_micros(20) + self.rng.time_below(Duration::from_millis(5));
-        let Capture { from, bytes, worth, .. } = capture;
+        let Capture { from, bytes, worth } = capture;
         self.plan(after, Event::Datagram { to, from, bytes, worth, by_group: false });
     }
 }

@@ -193,6 +193,8 @@ pub(crate) use seal::{
     BODY_MAX, DATAGRAM_ACCEPTED_MAX, DATAGRAM_MAX, HEADER_LEN, Header, SUITE_PLAIN, SUITE_SEALED,
     TRAILER_LEN, WIRE_VERSION, begin, finish, finish_sealed, open, open_sealed, packet_of, peek,
 };
+#[cfg(any(test, feature = "sim"))]
+pub(crate) use stream::KINDS_END;
 pub(crate) use stream::{Message, Wanted};
 pub(crate) use varint::varint_len;
 

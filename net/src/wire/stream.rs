@@ -26,6 +26,9 @@ const OPS_BEGIN: u8 = 8;
 pub(super) const OPS: u8 = 9;
 pub(super) const DOTS: u8 = 10;
 pub(super) const RELAY_REQUEST: u8 = 12;
+/// No message is of this type or one above it; for who makes up messages of any type, one that is not known included.
+#[cfg(any(test, feature = "sim"))]
+pub(crate) const KINDS_END: u8 = RELAY_REQUEST + 2;
 
 /// What an asker holds of a lane that it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

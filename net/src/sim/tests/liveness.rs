@@ -1,10 +1,12 @@
 //! Silence, and whose fault it is.
 
 use super::stage::{MS, Stage, small, stage, stage_with};
-use crate::core::{MemberState, Notice};
+use crate::core::{MemberState, Notice, Time};
 use crate::sim::Crowd;
 use crate::sim::network::Weather;
+use crate::sim::process::Awaited;
 use crate::wire::DATAGRAM_MAX;
+use headcount::Incarnation;
 use std::time::Duration;
 
 fn state(stage: &Stage, of: usize, at: usize) -> MemberState {
@@ -414,4 +416,38 @@ fn a_barrier_ends_with_the_membership() {
     stage.go(|world| world.leave(0, MS(0)));
     assert!(stage.at(0).barriers.is_empty(), "somebody waits for ever");
     assert_eq!((stage.at(0).barriers_reached, stage.at(0).barriers_missed.len()), (0, 0));
+}
+
+#[test]
+fn who_hides_the_writer_of_a_barrier_is_excused_only_for_a_down_of_it_after_the_answer() {
+    let mut stage = stage(14, &[1, 1]);
+    stage.track(0, "room", "alice", "");
+    stage.go(|world| world.begin_barrier(0, MS(1_000)));
+    let mut seq = None;
+    while stage.at(0).barriers_reached == 0 {
+        seq = stage.at(0).barriers.values().find_map(|awaited| awaited.seq).or(seq);
+        stage.run(Duration::from_micros(20));
+    }
+    let seq = seq.unwrap();
+    let awaited = |seq| Awaited { clocks: vec![1], seq };
+    let (writer, reader) = (stage.at(0).id, stage.at(1).id);
+    let broken = |stage: &Stage, seq| stage.world.check_reached(writer, &awaited(seq)).err();
+    assert!(broken(&stage, Some(seq)).is_none());
+    // 1 holds 0 for down, which hears it all the while.
+    stage.world.block_one_way(0, 1, MS(2_500));
+    stage.run(MS(2_300));
+    assert_eq!((state(&stage, 0, 1), state(&stage, 1, 0)), (MemberState::Down, MemberState::Up));
+    assert!(broken(&stage, Some(seq)).is_none());
+    for unanswered in [None, Some(seq + 1_000)] {
+        assert_eq!(broken(&stage, unanswered).unwrap().invariant, "11", "it never said so");
+    }
+    let (node, life) = (stage.at(0).node, stage.at(0).life);
+    let (_, down) = stage.at(1).held_down[&node];
+    let earlier = Incarnation { epoch: life.epoch - 1, ..life };
+    for turned in [(life, Time::ZERO), (earlier, down)] {
+        stage.world.process_mut(reader).unwrap().held_down.insert(node, turned);
+        assert_eq!(broken(&stage, Some(seq)).unwrap().invariant, "11", "{turned:?}");
+    }
+    stage.world.process_mut(reader).unwrap().held_down.clear();
+    assert_eq!(broken(&stage, Some(seq)).unwrap().invariant, "11", "it has held nobody for down");
 }

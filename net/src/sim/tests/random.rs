@@ -1,4 +1,5 @@
-use crate::sim::{Mutant, hunt, run, trace};
+use crate::sim::mutants::with;
+use crate::sim::{Mutant, Violation, hunt, run, trace};
 use crate::stats::NetStats;
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -28,6 +29,32 @@ fn a_trace_tells_a_run_from_its_beginning_and_changes_nothing() {
     assert!(lines.lines().count() > 1000);
     assert!(lines.lines().next().unwrap().ends_with("starts as process 0"));
     assert!(lines.contains("the faults stop"));
+}
+
+/// What is reported of a seed is of use only if it happens again.
+#[test]
+fn a_seed_that_goes_wrong_goes_wrong_again_at_the_same_step_with_the_same_words() {
+    let of = |violation: Violation| {
+        let Violation { seed, invariant, at, step, what, tail } = violation;
+        (seed, invariant, at, step, what, tail)
+    };
+    for mutant in [Mutant::NoGapCheck, Mutant::EpochReused, Mutant::HiddenShown] {
+        let found = *hunt(mutant, 1..=SEEDS_PER_MUTANT).killed_by.unwrap();
+        let traced = || {
+            let (outcome, lines) = with(mutant, || trace(found.seed));
+            (*outcome.unwrap_err(), lines)
+        };
+        let ((first, lines), (second, again)) = (traced(), traced());
+        assert!(lines == again, "{mutant}: the traces of two runs of seed {} differ", found.seed);
+        assert!(lines.lines().count() > found.tail.lines().count(), "all of it is told");
+        assert!(lines.ends_with(&found.tail), "{mutant}: the trace ends in what was reported");
+        assert_eq!((&first.tail, &second.tail), (&lines, &lines));
+        // A traced run keeps every line, and is the same run otherwise.
+        let found = of(found);
+        for traced in [first, second] {
+            assert_eq!(of(Violation { tail: found.5.clone(), ..traced }), found, "{mutant}");
+        }
+    }
 }
 
 /// `HEADCOUNT_SIM_SEEDS=10000` for more of them, `HEADCOUNT_SIM_SEED=4711` for one.
