@@ -159,8 +159,11 @@ fn r6_a_remote_track_update_and_session_end_tell_what_they_tell_their_owner() {
     both(&["-bob=1", "empty room"]);
 }
 
+/// An event, and the versions that it is about.
+type Told = (String, Vec<Option<EntryRef>>);
+
 /// Each event with the versions that it is about, topic by topic: between topics there is no order.
-fn refs(events: &[Event]) -> BTreeMap<Vec<u8>, Vec<(String, Vec<Option<EntryRef>>)>> {
+fn refs(events: &[Event]) -> BTreeMap<Vec<u8>, Vec<Told>> {
     let mut by_topic = BTreeMap::<_, Vec<_>>::new();
     for event in events {
         let (topic, entries) = match &event.kind {
