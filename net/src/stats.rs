@@ -81,8 +81,7 @@ counters! {
     quarantines,
     /// Datagrams dropped because of a quarantine.
     quarantined,
-    /// Datagrams and streams dropped because they made this node stumble, from whom nobody can be blamed for them: who has not proven who it
-    /// is, or who asks for lanes.
+    /// Datagrams and streams dropped because this node stumbled over them, where nobody is proven to have sent them.
     stumbles,
     /// Frames dropped because they are of a life or session of their node that is not the known one.
     stale,

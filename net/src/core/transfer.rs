@@ -210,7 +210,7 @@ impl Core {
         for (number, target) in needed {
             let mut wanted = self.wanted(node, number);
             if planted!(NoBaseCheck) {
-                wanted.base = target;
+                (wanted.base, wanted.reached) = (target, wanted.reached.max(target));
             }
             lanes.push((target.saturating_sub(wanted.base), wanted));
         }

@@ -32,7 +32,7 @@ pub(crate) fn unseen(error: &ReadError) -> Error {
 pub(crate) fn status_of(error: &ReadError) -> u8 {
     match error {
         ReadError::NotFound { .. } => status::NOTHING,
-        ReadError::NoPermission { .. } => status::DENIED,
+        ReadError::NoPermission { .. } | ReadError::OtherUser { .. } => status::DENIED,
         ReadError::NotCounters { .. } | ReadError::Version { .. } | ReadError::Damaged { .. } => {
             status::STRANGE
         }

@@ -69,6 +69,7 @@ pub(super) fn text(seen: &[Seen]) -> String {
 fn problem_word(error: &ReadError) -> &'static str {
     match error {
         ReadError::NoPermission { .. } => "not readable",
+        ReadError::OtherUser { .. } => "another user's",
         ReadError::Version { .. } => "other version",
         ReadError::NotCounters { .. } => "no counters",
         ReadError::Damaged { .. } => "damaged",

@@ -28,9 +28,9 @@ fn in_time<T: Send + 'static>(what: &str, run: impl FnOnce() -> T + Send + 'stat
 #[test]
 fn a_fifo_a_link_and_a_directory_are_no_counters_and_keep_nobody() {
     let folder = Folder::new("fifo");
+    let counters = Counters::create(&folder.0).unwrap();
     let fifo = folder.0.join("headcount.1.0");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let counters = Counters::create(&folder.0).unwrap();
     let link = folder.0.join("headcount.2.0");
     symlink(counters.path().unwrap(), &link).unwrap();
     fs::create_dir(folder.0.join("headcount.3.0")).unwrap();

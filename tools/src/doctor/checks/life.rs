@@ -115,7 +115,7 @@ pub(super) fn lag(patient: &Patient) -> Option<Finding> {
 }
 
 /// What is said about an error: what it comes from and what to do. A part of its message, and the remedy.
-const REMEDIES: [(&str, &str); 17] = [
+const REMEDIES: [(&str, &str); 20] = [
     (
         "not well-formed",
         "something else sends to this node's address or group: `ss -ulnp` and `tcpdump -ni any udp` show what; give the \
@@ -156,6 +156,18 @@ const REMEDIES: [(&str, &str); 17] = [
       report it with both versions",
     ),
     (
+        "made this node stumble, and were dropped",
+        "somebody sends what no node of this version does: run the same version everywhere; if all do, report it with what `tcpdump`       shows of its source",
+    ),
+    (
+        "is reached",
+        "raise that limit of Config if what the sessions of this process have is meant to be so much; `headcount stat -p` shows entries,       topics and memory",
+    ),
+    (
+        "was too long",
+        "this process tracks longer names, keys or metas than its Config allows: shorten them, or raise topic_len_max, key_len_max,       meta_len_max on every node",
+    ),
+    (
         "could not be sent",
         "the interface or a route is gone, or a firewall refuses: `ip route get` the peer's address, `iptables -L OUTPUT`",
     ),
@@ -189,7 +201,7 @@ const REMEDIES: [(&str, &str); 17] = [
     ),
 ];
 /// What other checks tell of, with more to say.
-const TOLD_ELSEWHERE: [&str; 1] = ["found the receive buffer full"];
+const TOLD_ELSEWHERE: [&str; 2] = ["found the receive buffer full", "missed by subscriptions"];
 
 /// What the check of errors is called.
 pub(super) const ERRORS: &str = "errors";
@@ -258,10 +270,19 @@ mod tests {
         table.split('"').skip(1).step_by(2).map(str::to_owned).collect()
     }
 
+    /// What a tracker logs, as it stands in the engine.
+    fn messages_of_engine() -> Vec<String> {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../engine/src/gauges.rs");
+        let source = std::fs::read_to_string(path).unwrap();
+        let begins = |text: &&str| text.starts_with("operations were") || text.starts_with("events were");
+        source.split('"').filter(begins).map(str::to_owned).collect()
+    }
+
     #[test]
-    fn every_error_of_the_network_has_a_remedy_and_every_remedy_an_error() {
-        let messages = messages_of_net();
-        assert!(messages.len() > 15, "{messages:?}");
+    fn every_error_that_is_logged_has_a_remedy_and_every_remedy_an_error() {
+        let (mut messages, of_engine) = (messages_of_net(), messages_of_engine());
+        assert!(messages.len() > 15 && of_engine.len() == 3, "{messages:?} {of_engine:?}");
+        messages.extend(of_engine);
         let parts = || REMEDIES.iter().map(|(part, _)| *part).chain(TOLD_ELSEWHERE);
         for message in &messages {
             let fitting: Vec<_> = parts().filter(|part| message.contains(part)).collect();
