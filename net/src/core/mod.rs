@@ -20,6 +20,8 @@ mod few;
 #[cfg(test)]
 mod flood_tests;
 mod gate;
+#[cfg(test)]
+mod goodbye_tests;
 mod io;
 mod keyring;
 mod limits;
@@ -75,8 +77,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Nodes whose goodbye is remembered, so that a datagram overtaken by it does not bring them back.
+/// Goodbyes that are remembered, so that a datagram overtaken by one does not bring its node back.
 const FAREWELLS_MAX: usize = 1024;
+/// Those of one node.
+const FAREWELLS_PER_NODE: usize = 8;
 /// When a starting node's announcements go out, after its start and after it goes live.
 const ANNOUNCE_AT: [Duration; 3] = [Duration::ZERO, Duration::from_millis(50), Duration::from_millis(150)];
 /// Entries of dead lives purged in one go.
@@ -489,12 +493,18 @@ impl Core {
         self.farewells.contains(&(node, incarnation))
     }
 
+    /// Remembers the last few of each node: of one that was stopped for long, the goodbyes of several lives may come before what an
+    /// earlier one said last.
     fn remember_goodbye(&mut self, node: NodeId, incarnation: Incarnation) {
-        if self.farewells.iter().any(|&(left, life)| left == node && life >= incarnation) {
+        if self.has_said_goodbye(node, incarnation) {
             return;
         }
-        self.farewells.retain(|&(left, _)| left != node);
-        if self.farewells.len() == FAREWELLS_MAX {
+        let is_full = self.farewells.len() == FAREWELLS_MAX;
+        let mut of_node = self.farewells.iter().enumerate().filter(|(_, (left, _))| *left == node);
+        let oldest = of_node.next().map(|(at, _)| at).filter(|_| of_node.count() + 1 >= FAREWELLS_PER_NODE);
+        if let Some(oldest) = oldest {
+            self.farewells.remove(oldest);
+        } else if is_full {
             self.farewells.pop_front();
         }
         self.farewells.push_back((node, incarnation));
