@@ -108,25 +108,23 @@ impl Inner {
     /// Runs an operation of a session, and notes in the error log if a limit refuses it. No lock is held then.
     #[inline(always)]
     pub(crate) fn noting<T>(&self, operation: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-        let result = operation();
-        if let Err(error) = &result {
-            self.note_refusal(error);
-        }
-        result
+        operation().map_err(|error| self.noted(error))
     }
 
     /// What the caller got wrong otherwise is its own to know.
     #[cold]
-    fn note_refusal(&self, error: &Error) {
+    #[inline(never)]
+    fn noted(&self, error: Error) -> Error {
         if !self.counters.are_seen() {
-            return;
+            return error;
         }
-        let what = match error {
+        let what = match &error {
             Error::Full { field, .. } => format!("operations were refused: {field} is reached"),
             Error::TooLong { field, .. } => format!("operations were refused: the {field} was too long"),
-            Error::AlreadyTracked { .. } | Error::NotTracked | Error::Shutdown => return,
+            Error::AlreadyTracked { .. } | Error::NotTracked | Error::Shutdown => return error,
         };
         self.counters.count_error(&what, 1);
+        error
     }
 
     /// Numbers about the tracker. Each shard is looked at under its lock, by `look` as well.

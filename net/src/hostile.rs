@@ -1,7 +1,5 @@
 //! What fuzzers feed: the decoders, and a node among peers that say anything at all.
-//!
-//! Each function takes the fuzzer's bytes and panics where a promise is broken. `net/fuzz` drives them with libFuzzer; the tests here run its
-//! corpus, and random bytes.
+//! Each function takes the fuzzer's bytes and panics where a promise is broken. `net/fuzz` drives them; the tests here run its corpus.
 
 use crate::config::Timing;
 use crate::core::{
@@ -84,8 +82,7 @@ fn decode_message(kind: u8, body: &[u8]) {
 }
 
 /// Plays everybody else to a node: its peers, one that speaks as itself, and strangers at its streams. What any of them says is the
-/// fuzzer's choice, in datagrams whose seal is right. One more peer has nothing to do with them: it keeps its entries, and is heard.
-/// One run of four is without multicast.
+/// fuzzer's choice, in datagrams whose seal is right. One more peer keeps its entries, and is heard. One run of four has no multicast.
 pub fn peers(bytes: &[u8]) {
     let mut script = Script(bytes);
     let mode = if script.below(4) == 3 { Mode::Unicast } else { Mode::Multicast };

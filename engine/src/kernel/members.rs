@@ -131,8 +131,7 @@ impl<const FAULT: u8> Walk<FAULT> {
                 }
                 let first = chunk.word(2).load(Ordering::Relaxed);
                 let sparse = chunk.word(1).load(Ordering::Relaxed) & IS_SPARSE != 0;
-                // Relaxed: whoever joined before this walk is within any count that it can find, and a cell that is not filled
-                // yet is a hole.
+                // Relaxed: whoever joined before this walk is within any count found, and a cell that is not filled yet is a hole.
                 let used = chunk.word(3).load(Ordering::Relaxed) as u32 as usize;
                 if FAULT != fault::LINK_UNCHECKED && !still(words, step) {
                     continue 'again;
@@ -150,8 +149,7 @@ impl<const FAULT: u8> Walk<FAULT> {
                     let (mut id, delta) = cell(words, at, sparse, index);
                     let position = first.wrapping_add(delta);
                     while id != 0 && position > after {
-                        let is_member = read(id, position, state);
-                        if is_member {
+                        if read(id, position, state) {
                             // The slot says so itself, whole; and the list that it was found by still was one.
                             if FAULT != fault::LINK_UNCHECKED && !still(words, step) {
                                 continue 'again;
@@ -165,8 +163,7 @@ impl<const FAULT: u8> Walk<FAULT> {
                         if FAULT == fault::MEMBER_UNCHECKED {
                             break;
                         }
-                        // Numbers are changed before their slots are freed: a slot that is not the member and is still named
-                        // here is a sign of a chunk that was given up.
+                        // Numbers change before their slots are freed: one that still names another is of a chunk that was given up.
                         let now = cell(words, at, sparse, index).0;
                         if now == id && FAULT != fault::LINK_UNCHECKED && !still(words, step) {
                             continue 'again;
