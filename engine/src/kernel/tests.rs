@@ -236,13 +236,14 @@ proptest! {
     #[test]
     fn a_group_has_what_was_put_in_and_not_taken_out(picks in prop::collection::vec(any::<(bool, u8)>(), 0..400)) {
         let mut bench = Bench::new();
+        let [first, second] = [(); 2].map(|()| bench.slot(7));
+        let slots: Vec<u32> = picks.iter().map(|_| bench.slot(7)).collect();
         let stamp = bench.stamp();
         let Bench { arena, slab, .. } = &mut bench;
         let (words, mut memory) = (arena.words(), Memory { arena, slab });
-        // Page 0, in which the first numbers' slots would be, is nobody's.
-        let mut held = BTreeSet::from([1, 2]);
-        let mut group = Group::<0>::make(words, &mut memory, 7, &[1, 2], stamp).unwrap();
-        for (number, (join, pick)) in (3_u32..).zip(picks) {
+        let mut held = BTreeSet::from([first, second]);
+        let mut group = Group::<0>::make(words, &mut memory, 7, &[first, second], stamp).unwrap();
+        for (number, (join, pick)) in slots.into_iter().zip(picks) {
             if join {
                 held.insert(number);
                 if !group.push(words, number) {
@@ -258,10 +259,6 @@ proptest! {
         }
         let mut seen = BTreeSet::new();
         let life = |id: u32| words.word(id as usize * GRANULE_WORDS).load(crate::sync::Ordering::Relaxed);
-        held.iter().for_each(|&id| {
-            let word = words.word(id as usize * GRANULE_WORDS);
-            word.store(word.load(crate::sync::Ordering::Relaxed) | 1, crate::sync::Ordering::Relaxed);
-        });
         let whole = group.each(words, || true, |id| Verdict::Hit(id, life(id)), |id| {
             seen.insert(id);
         });
