@@ -5,6 +5,8 @@ use hashbrown::HashTable;
 
 /// So many entries are kept in a vector; more than that in tables.
 const FEW_MAX: usize = 1024;
+/// So many entries that a vector with room for four times as many is let be.
+const FEW_KEPT: usize = 32;
 /// Tables of a session with many entries: so small each that none takes long to grow, with a million entries in all.
 const TABLES: usize = 256;
 
@@ -88,7 +90,7 @@ impl Owned {
             *self = Self::new(self.looked);
         } else if let Some(tables) = &mut self.many {
             slots.iter().for_each(|&slot| take_out(tables, slot));
-        } else if self.few.len() > 4 * self.live.max(16) {
+        } else if self.few.len() > 4 * self.live.max(FEW_KEPT) {
             self.throw_out(is_own);
             self.few.shrink_to(2 * self.live);
         }
@@ -106,7 +108,7 @@ impl Owned {
                 slots.retain(|&slot| is_own(slot));
                 self.fill(slots);
             }
-        } else if self.few.len() > 4 * self.live.max(16) {
+        } else if self.few.len() > 4 * self.live.max(FEW_KEPT) {
             self.throw_out(is_own);
             self.few.shrink_to(2 * self.live);
         }

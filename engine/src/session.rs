@@ -79,7 +79,10 @@ impl Session {
             self.tracker.waking(|wakes| {
                 let mut owned = self.owned.lock();
                 let full = self.check_room(&mut owned, 1).err();
-                let (shard, mut state) = self.lock(&joining);
+                // Not as in `lock`: that would wait for the bucket, to ask for a slot that most likely is not there, while the topic can be
+                // looked up until the bucket has come.
+                let shard = &self.tracker.shards[usize::from(self.tracker.commons.shard_of(joining.stable))];
+                let mut state = shard.lock();
                 let tracked = state.track(self.id.0, (&joining, name), full, &self.tracker.config, wakes);
                 self.tracker.finish(shard, state, wakes);
                 let (slot, dot) = tracked?;

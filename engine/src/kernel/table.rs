@@ -212,21 +212,22 @@ impl<const FAULT: u8> Table<FAULT> {
         Self { root }
     }
 
-    /// Fetches the home bucket of a hash ahead of a search.
+    /// Fetches the home bucket of a hash ahead of a search, and the segment's first bucket, whose count a change will touch.
     #[inline(always)]
     pub(crate) fn prefetch(self, words: &Words, hash: u32) {
-        if let Some(bucket) = self.home(words, hash) {
-            words.prefetch(bucket);
+        if let Some(segment) = self.segment(words, hash) {
+            words.prefetch(segment + home_of(hash) * BUCKET_WORDS);
+            words.prefetch(segment);
         }
     }
 
-    /// The home bucket of a hash, for who only asks for lines: it may be stale.
+    /// The segment of a hash, for who only asks for lines: it may be stale.
     #[inline(always)]
-    fn home(self, words: &Words, hash: u32) -> Option<usize> {
+    fn segment(self, words: &Words, hash: u32) -> Option<usize> {
         let root = words.cell(self.root).word(0).load(Ordering::Acquire);
         (root != 0).then(|| {
             let entry = words.cell(Link::unpack(root).entry(hash)).word(0).load(Ordering::Acquire);
-            Link::unpack(entry).at + home_of(hash) * BUCKET_WORDS
+            Link::unpack(entry).at
         })
     }
 
@@ -234,9 +235,10 @@ impl<const FAULT: u8> Table<FAULT> {
     /// only asks.
     #[inline(always)]
     pub(crate) fn prefetch_slots(self, words: &Words, hash: u32) {
-        let Some(bucket) = self.home(words, hash) else {
+        let Some(segment) = self.segment(words, hash) else {
             return;
         };
+        let bucket = segment + home_of(hash) * BUCKET_WORDS;
         let cell = words.cell(bucket);
         let (low, tail) = (cell.word(0).load(Ordering::Relaxed), cell.word(1).load(Ordering::Relaxed));
         let mut lanes = lanes_with(tag_of(hash), low, tail);

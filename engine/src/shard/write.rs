@@ -286,8 +286,8 @@ impl State {
     pub(crate) fn untrack(&mut self, slot: SlotId, wakes: &mut Wakes) {
         let held = self.store.slot(slot);
         self.lane.dots.prefetch(held.clock());
-        let digest = self.leave(slot, &held, wakes);
         self.lane.tick(Logged::Remove { birth: held.birth() });
+        let digest = self.leave(slot, &held, wakes);
         self.lane.digest = self.lane.digest.wrapping_sub(digest);
         self.lane.dots.remove(held.clock());
         self.meter.untracked.add(1);
