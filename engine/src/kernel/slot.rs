@@ -50,6 +50,8 @@ pub(crate) mod fault {
     pub(crate) const DRAFT_UNCHECKED: u8 = 10;
     /// A reader that meets the mark takes the slot for one that is not live.
     pub(crate) const MARKED_IS_FREE: u8 = 11;
+    /// A peek takes what a slot that is being changed holds.
+    pub(crate) const PEEK_MARKED: u8 = 12;
 }
 
 /// In a stamp: the payload is being changed, and is to be found in the draft. Counters of stamps stay below it.
@@ -148,6 +150,19 @@ impl<const FAULT: u8> Slot<FAULT> {
             return Self::still(words, at, stamp);
         }
         stamp & MARK != 0 && FAULT != fault::MARKED_IS_FREE && Self::read_draft(words, copy)
+    }
+
+    /// A copy of a live slot that is not being revised. It is whole if [`still`](Self::still) says so of its stamp, or whoever looks at that again.
+    #[inline(always)]
+    pub(crate) fn peek(words: &Words, at: usize) -> Option<Copied> {
+        let cell = words.cell(at);
+        // Acquire: as in `read_into`.
+        let stamp = cell.word(0).load(Ordering::Acquire);
+        let is_marked = stamp & MARK != 0 && FAULT != fault::PEEK_MARKED;
+        (stamp & 1 == 1 && !is_marked).then(|| {
+            let word = |index| if index == 0 { stamp } else { cell.word(index).load(Ordering::Relaxed) };
+            std::array::from_fn(word)
+        })
     }
 
     /// Reads the draft of a slot that is being revised, whose stamp is the first word of `copy`. False if it is finished.

@@ -70,6 +70,10 @@ pub(crate) mod fault {
     pub(crate) const LIFE_UNCHECKED: u8 = 30;
     /// Entries that pass a full bucket are not counted there.
     pub(crate) const OVERFLOW_UNCOUNTED: u8 = 27;
+    /// What a glance found is believed without a second look.
+    pub(crate) const GLANCE_ONE_LOOK: u8 = 31;
+    /// A glance looks at the stamp again before it fences.
+    pub(crate) const GLANCE_STAMP_FIRST: u8 = 32;
 }
 
 /// What a reader's judge says of a slot, or of a group.
@@ -80,6 +84,16 @@ pub(crate) enum Verdict<R> {
     Other(u64),
     /// It is not live, or was not throughout.
     Gone,
+}
+
+/// What a [glance](Table::glance) tells.
+pub(crate) enum Glance<R> {
+    /// The one is there.
+    Hit(R),
+    /// It is not in the table.
+    Absent,
+    /// Only a search can tell.
+    Unsure,
 }
 
 /// Where a reader met a number, so that it can look there again.
@@ -102,6 +116,7 @@ impl Sighting {
     }
 
     /// Whether the table names `id` here.
+    #[inline(always)]
     pub(crate) fn names(self, words: &Words, id: u32) -> bool {
         number_at(words, self.bucket, self.lane) == id && self.is_current(words)
     }
@@ -249,6 +264,50 @@ impl<const FAULT: u8> Table<FAULT> {
             words.prefetch(slot);
             words.prefetch(slot + BUCKET_WORDS);
         }
+    }
+
+    /// The first steps of a search, in which most end: to the first lane of the home bucket that has the tag. `judge` says what it found there,
+    /// if that is the one, and the stamp that it found first; it need not look at that again. The searcher has nothing to remember for later
+    /// steps, and so fewer loads and stores than [`find`](Self::find): the processor looks further ahead.
+    #[inline(always)]
+    pub(crate) fn glance<R>(
+        self,
+        words: &Words,
+        hash: u32,
+        judge: impl FnOnce(u32) -> Option<(R, u64)>,
+    ) -> Glance<R> {
+        // All as in `find` and `search`.
+        let root = words.cell(self.root).word(0).load(Ordering::Acquire);
+        if root == 0 {
+            return Glance::Absent;
+        }
+        let entry_at = Link::unpack(root).entry(hash);
+        let entry = words.cell(entry_at).word(0).load(Ordering::Acquire);
+        let bucket = Link::unpack(entry).at + home_of(hash) * BUCKET_WORDS;
+        let cell = words.cell(bucket);
+        let low = cell.word(0).load(Ordering::Acquire);
+        let tail = cell.word(1).load(Ordering::Acquire);
+        let lanes = lanes_with(tag_of(hash), low, tail);
+        let lane = lanes.trailing_zeros() as usize;
+        let spot = Sighting { root: (self.root, root), entry: (entry_at, entry), bucket, lane };
+        if lanes == 0 {
+            let is_absent =
+                overflows(tail) == 0 && (FAULT == fault::MISS_UNCHECKED || spot.is_current(words));
+            return if is_absent { Glance::Absent } else { Glance::Unsure };
+        }
+        let id = number_at(words, bucket, lane);
+        let Some((hit, stamp)) = judge(id) else {
+            return Glance::Unsure;
+        };
+        let names = || spot.names(words, id);
+        let lives = || lives(words, id, stamp);
+        let is_it = match FAULT {
+            fault::GLANCE_ONE_LOOK => true,
+            fault::GLANCE_STAMP_FIRST => lives() && names(),
+            // The fence of `is_current`, in `names`, stands between what was read of the slot and the second look at its stamp.
+            _ => names() && lives(),
+        };
+        if is_it { Glance::Hit(hit) } else { Glance::Unsure }
     }
 
     /// The first number under this hash that `judge` calls a hit. Whatever is in the table throughout is judged.

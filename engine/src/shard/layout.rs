@@ -17,7 +17,7 @@
 use super::bytes;
 use crate::entry::{Facts, LOCAL, OriginIx};
 use crate::kernel::origin::Known;
-use crate::kernel::slot::{Copied, SLOT_WORDS};
+use crate::kernel::slot::{Copied, SLOT_WORDS, Slot};
 use crate::memory::Words;
 use crate::sync::Ordering;
 use crate::{Incarnation, NodeId};
@@ -123,6 +123,13 @@ impl EntrySlot {
     pub(crate) fn peek(words: &Words, slot: u32) -> Self {
         let cell = words.cell(at(slot));
         Self(std::array::from_fn(|index| cell.word(index).load(Ordering::Relaxed)))
+    }
+
+    /// As [`peek`](Self::peek), of a slot that is live and not being changed; `None` if it is not one. What it was like is certain only if its stamp
+    /// is the same afterwards.
+    #[inline(always)]
+    pub(crate) fn peek_live(words: &Words, slot: u32) -> Option<Self> {
+        Slot::<0>::peek(words, at(slot)).map(Self)
     }
 
     /// Packs an entry. `blob` is the place for [`blob_len`] bytes, if there are any, which are written there.
@@ -317,6 +324,12 @@ impl EntrySlot {
         } else {
             None
         }
+    }
+
+    /// Whether all bytes of the entry lie in the slot, and it has that hash and that key.
+    #[inline(always)]
+    pub(crate) fn is_inline(&self, hash: u32, key: &[u8]) -> bool {
+        !self.is_long() && self.is_inline_key(hash, key)
     }
 
     /// Whether the entry has that hash and that key, if all of its bytes lie in the slot.

@@ -15,7 +15,7 @@ use crate::kernel::group::{GROUP, Group};
 use crate::kernel::members::{Head, Walk, Walked};
 use crate::kernel::origin::Known;
 use crate::kernel::slot::{SLOT_WORDS, Slot};
-use crate::kernel::table::{Sighting, Verdict, stamp_of};
+use crate::kernel::table::{Glance, Sighting, Verdict, stamp_of};
 use crate::memory::Words;
 use crate::replica::{Payload, SnapshotItem};
 use crate::sync::{Ordering, fence};
@@ -176,53 +176,32 @@ impl<'a> Reader<'a> {
     #[inline(always)]
     pub(crate) fn find(self, name: &[u8], key: &[u8], mut visit: impl FnMut(&EntryView<'_>)) -> usize {
         let words = self.commons.words();
-        let sought = Sought {
-            name,
-            form: TopicSlot::short_form(self.shard, name),
-            key,
-            hash: self.commons.hash_key(name, key),
+        let hash = self.commons.hash_key(name, key);
+        let form = TopicSlot::short_form(self.shard, name);
+        // The slot, if it is one and its bytes lie in it; all else takes the longer way.
+        let glance = self.commons.entries(self.shard).glance(words, hash, |id| {
+            let slot = EntrySlot::peek_live(words, id).filter(|_| id & GROUP == 0)?;
+            let is_it = slot.is_inline(hash, key) && is_topic(words, slot.topic(), form, name);
+            is_it.then_some(((id, slot), slot.0[0]))
+        });
+        let (id, slot) = match glance {
+            Glance::Hit(found) => found,
+            Glance::Absent => return 0,
+            Glance::Unsure => return self.find_any(&Sought { name, form, key, hash }, &mut visit),
         };
-        let entries = self.commons.entries(self.shard);
-        let mut slot = EntrySlot([0; SLOT_WORDS]);
-        loop {
-            // The slot, if it is one and its bytes lie in it; all else takes the longer way.
-            let plain = entries.find(words, sought.hash, |id, _| {
-                if id & GROUP != 0 {
-                    return Verdict::Hit(None, stamp_of(words, id));
-                }
-                if !Slot::<0>::read_into(words, at(id), &mut slot.0) {
-                    return Verdict::Gone;
-                }
-                let stamp = slot.0[0];
-                if slot.is_long() {
-                    return Verdict::Hit(None, stamp);
-                }
-                let is_key = slot.is_inline_key(sought.hash, key);
-                match self.judge_topic(is_key, slot.topic(), &sought, stamp) {
-                    Verdict::Hit((), stamp) => Verdict::Hit(Some(id), stamp),
-                    Verdict::Other(stamp) => Verdict::Other(stamp),
-                    Verdict::Gone => Verdict::Gone,
-                }
-            });
-            let id = match plain {
-                None => return 0,
-                Some(None) => return self.find_any(&sought, &mut visit),
-                Some(Some(id)) => id,
-            };
-            let origin = slot.origin().min(self.commons.origins_max - 1);
-            let known = self.commons.origins.read(words, origin);
-            // Another origin's number is used again only after the slot was freed.
-            if origin != LOCAL && !Slot::<0>::still(words, at(id), slot.0[0]) {
-                continue;
-            }
-            if known.hidden {
-                return 0;
-            }
-            let (key_len, meta_len) = slot.lens();
-            let (key, meta) = slot.inline_bytes()[..key_len + meta_len].split_at(key_len);
-            visit(&EntryView { slot: &slot, known: &known, shard: self.shard, topic: name, key, meta });
-            return 1;
+        let origin = slot.origin().min(self.commons.origins_max - 1);
+        let known = self.commons.origins.read(words, origin);
+        // Another origin's number is used again only after the slot was freed.
+        if origin != LOCAL && !Slot::<0>::still(words, at(id), slot.0[0]) {
+            return self.find_any(&Sought { name, form, key, hash }, &mut visit);
         }
+        if known.hidden {
+            return 0;
+        }
+        let (key_len, meta_len) = slot.lens();
+        let (key, meta) = slot.inline_bytes()[..key_len + meta_len].split_at(key_len);
+        visit(&EntryView { slot: &slot, known: &known, shard: self.shard, topic: name, key, meta });
+        1
     }
 
     /// As [`find`](Self::find), for whatever there may be under a key.

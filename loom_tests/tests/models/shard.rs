@@ -5,7 +5,7 @@ use crate::kernel::group::{GROUP, Group};
 use crate::kernel::members::{Head, List, Walk, Walked};
 use crate::kernel::revise::{Leads, Spot, group_of};
 use crate::kernel::slot::{SLOT_WORDS, Slot};
-use crate::kernel::table::{Allocate, SEGMENT_WORDS, Sighting, Table, Verdict, Writer, stamp_of};
+use crate::kernel::table::{Allocate, Glance, SEGMENT_WORDS, Sighting, Table, Verdict, Writer, stamp_of};
 use crate::memory::{Places, Words};
 use crate::sync::Ordering;
 
@@ -425,6 +425,20 @@ impl<const FAULT: u8> Reader<FAULT> {
             None => Vec::new(),
             Some(Some(one)) => vec![one],
             Some(None) => found,
+        }
+    }
+
+    /// What a glance tells of the entry with the key of that one: whether it is there, or nothing.
+    pub(super) fn glance(&self, sought: Entry) -> Option<Option<Entry>> {
+        let judge = |named: u32| {
+            let copy = Slot::<FAULT>::peek(&self.words, at(named)).filter(|_| named & GROUP == 0)?;
+            let held = Entry::unpack(copy);
+            same_key(held, sought).then_some((held, copy[0]))
+        };
+        match Table::<FAULT>::new(ROOT).glance(&self.words, sought.hash, judge) {
+            Glance::Hit(held) => Some(Some(held)),
+            Glance::Absent => Some(None),
+            Glance::Unsure => None,
         }
     }
 

@@ -43,6 +43,16 @@ pub(crate) const MODELS: &[Model] = &[
         slot::READ_ONE_LOOK => Says(INVENTED),
         slot::READ_NO_FENCE => Says(INVENTED),
     ),
+    model!(
+        a_glance_does_not_miss_a_key,
+        table::MISS_UNCHECKED => Says(MISSED),
+    ),
+    model!(
+        a_glance_invents_no_key,
+        table::GLANCE_ONE_LOOK => Says(INVENTED),
+        table::GLANCE_STAMP_FIRST => Says(INVENTED),
+        slot::PEEK_MARKED => Says(INVENTED),
+    ),
 ];
 
 const MISSED: &str = "a key that was there throughout was not found";
@@ -149,6 +159,82 @@ fn a_key_is_found_while_it_is_updated_away_from_a_slot_and_back<const FAULT: u8>
             assert_eq!(shard.reindex(elsewhere, 2), slot, "the slot is used again at once");
         },
     );
+}
+
+/// A glance in one thread while another changes the shard; `sought` is there throughout.
+fn glanced_at_throughout<const FAULT: u8, S: 'static>(
+    effort: Effort,
+    sought: Entry,
+    set_up: fn(&mut Shard<FAULT>) -> S,
+    change: fn(&mut Shard<FAULT>, S),
+) {
+    effort.explore_bounded(BOUND, move || {
+        let mut shard = Shard::<FAULT>::new();
+        let reader = shard.reader();
+        let set_up = set_up(&mut shard);
+        let writer = thread::spawn(move || {
+            change(&mut shard, set_up);
+            shard
+        });
+        let look = || {
+            let found = reader.glance(sought).map(|found| found.expect(MISSED).revised(0));
+            assert!(found.is_none_or(|found| found == sought), "another was found");
+        };
+        look();
+        writer.join().unwrap();
+        look();
+    });
+}
+
+fn a_glance_does_not_miss_a_key<const FAULT: u8>(effort: Effort) {
+    glanced_at_throughout::<FAULT, _>(
+        effort,
+        KEY,
+        |shard| {
+            shard.insert(KEY);
+            shard.insert(OTHER.hashed(HIGH));
+            shard.insert(Entry::new(3));
+        },
+        |shard, ()| {
+            shard.insert(Entry::new(4).hashed(HIGH / 2));
+            shard.take_segment();
+        },
+    );
+    glanced_at_throughout::<FAULT, _>(
+        effort,
+        KEY,
+        |shard| shard.insert(KEY),
+        |shard, slot| {
+            shard.reindex(slot, 1);
+            shard.insert(OTHER);
+        },
+    );
+}
+
+fn a_glance_invents_no_key<const FAULT: u8>(effort: Effort) {
+    // As in `a_key_that_is_not_there_is_not_found`.
+    let one = Entry { topic: 1, ..Entry::new(1) };
+    let two = Entry { topic: 2, ..Entry::new(2) };
+    let none = Entry { topic: 1, ..Entry::new(2) };
+    for in_place in [false, true] {
+        effort.explore_bounded(BOUND, move || {
+            let mut shard = Shard::<FAULT>::new();
+            let reader = shard.reader();
+            let slot = shard.insert(one);
+            let writer = thread::spawn(move || {
+                if in_place {
+                    shard.revise(slot, two);
+                } else {
+                    shard.remove(slot);
+                    shard.insert(two);
+                }
+            });
+            assert!(!matches!(reader.glance(none), Some(Some(_))), "{INVENTED}");
+            writer.join().unwrap();
+            assert!(!matches!(reader.glance(one), Some(Some(_))), "a key that was taken out is found");
+            assert_eq!(reader.glance(two), Some(Some(two)), "{MISSED}");
+        });
+    }
 }
 
 fn a_key_is_found_while_its_segment_is_split<const FAULT: u8>(effort: Effort) {
