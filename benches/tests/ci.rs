@@ -63,7 +63,7 @@ fn the_first_run_saves_the_next_compares_and_a_regression_fails_and_is_not_saved
     let second = run(&folder, 101, &[]);
     assert_eq!(second.status.code(), Some(0), "{}", text_of(&second));
     assert!(text_of(&second).contains("compare: before and now\n"), "{}", text_of(&second));
-    assert!(text_of(&second).contains("0 of 15 that are judged got worse\n"), "{}", text_of(&second));
+    assert!(text_of(&second).contains("0 of 16 that are judged got worse\n"), "{}", text_of(&second));
     assert_eq!(saved(), before, "nobody asked for it");
 
     let worse = run(&folder, 110, &["--save"]);

@@ -7,9 +7,10 @@ const OURS: &str = "headcount";
 const MAPS: [&str; 5] = ["rwlock_hashbrown_64", "dashmap", "papaya", "scc", "mutex_hashmap"];
 const TOPIC_MAPS: [&str; 2] = ["rwlock_hashbrown_64", "dashmap"];
 const ORSWOT: [&str; 1] = ["crdts_orswot"];
-const BESIDE_MAPS: [&str; 18] = [
+const BESIDE_MAPS: [&str; 19] = [
     "get_hit",
     "get_stream",
+    "get_many",
     "get_owned_hit",
     "get_miss",
     "track",

@@ -170,7 +170,7 @@ impl Tracker {
     ///
     /// Takes no lock and writes nothing that another thread reads: as many threads as there are cores read at full speed, whatever
     /// writers do meanwhile. What `visit` sees is whole, and of one version; of several entries with one key, each that was present
-    /// throughout is seen.
+    /// throughout is seen. For many keys, [`read_many`](Self::read_many) is faster.
     pub fn read(
         &self,
         topic: impl AsRef<[u8]>,
@@ -179,7 +179,8 @@ impl Tracker {
     ) -> usize {
         let (topic, key) = (topic.as_ref(), key.as_ref());
         let shard = self.inner.commons.shard_of(stable_hash(topic));
-        Reader::new(&self.inner.commons, shard).find(topic, key, visit)
+        let hash = self.inner.commons.hash_key(topic, key);
+        Reader::new(&self.inner.commons, shard).find(topic, key, hash, visit)
     }
 
     /// Whether anybody has this key in this topic.

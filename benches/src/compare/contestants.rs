@@ -60,6 +60,13 @@ impl Store for Ours {
         seen
     }
 
+    fn read_many(&self, items: &[Item]) -> usize {
+        let keys = items.iter().map(|item| (item.topic(), item.name()));
+        self.tracker.read_many(keys, |_, view| {
+            look_at(view.meta());
+        })
+    }
+
     fn read_owned(&self, item: &Item) -> Option<u64> {
         let entries = self.tracker.get(item.topic(), item.name());
         entries.first().map(|entry| look_at(entry.meta()))

@@ -16,7 +16,8 @@
 //! * **Wall and CPU.** CPU time is that of the thread; of several threads, the sum of theirs for an operation. Wall time of
 //!   several threads is that of a thread's operation: with two threads that do not disturb each other it is as with one.
 //! * **Reads** wait for each other: the next depends on what the last one saw. Those of `get_stream` do not. A reader sums eight bytes of
-//!   the meta.
+//!   the meta. `get_many` is our [`read_many`](headcount::Tracker::read_many) of 64 keys beside as many single reads of a map, which has no
+//!   such way.
 //! * **`list_again`** lists a topic that was listed a moment ago, so that it lies in the processor's cache.
 //! * **Keys** are joined, and sessions made, before the clock runs. Allocation is in the time: it is the price of a map.
 //! * **Updates** are of residents, by their own session; for a map it is to overwrite what is there.

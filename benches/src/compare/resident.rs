@@ -23,9 +23,10 @@ const BURST: usize = 200;
 const MIXES: [(&str, u64, usize); 4] =
     [("mix_90_10_1t", 10, 1), ("mix_90_10_2t", 10, 2), ("mix_50_50_1t", 50, 1), ("mix_50_50_2t", 50, 2)];
 /// As they are reported.
-const ORDER: [&str; 19] = [
+const ORDER: [&str; 20] = [
     "get_hit",
     "get_stream",
+    "get_many",
     "get_owned_hit",
     "get_miss",
     "track",
@@ -102,6 +103,9 @@ fn rounds(
         }
         for contestant in each().filter(|_| plan.wants("get_stream")) {
             add("get_stream", contestant.name(), contestant.read_stream(residents(3)));
+        }
+        for contestant in each().filter(|_| plan.wants("get_many")) {
+            add("get_many", contestant.name(), contestant.read_many(residents(5)));
         }
         for contestant in each().filter(|_| plan.wants("get_owned_hit")) {
             add("get_owned_hit", contestant.name(), contestant.read_owned(residents(1)));

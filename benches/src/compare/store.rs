@@ -26,6 +26,10 @@ pub(crate) trait Store: Send + Sync + Sized + 'static {
     fn update_ref(&self, item: &Item, of: &Self::Ref, meta: &Meta) -> bool;
     /// Looks at the meta in its place, see [`look_at`].
     fn read(&self, item: &Item) -> Option<u64>;
+    /// Looks at the metas of these, as `read` does; returns how many there are. As many single reads, if there is no better way.
+    fn read_many(&self, items: &[Item]) -> usize {
+        items.iter().filter(|item| self.read(item).is_some()).count()
+    }
     /// Copies the entry out and looks at the copy.
     fn read_owned(&self, item: &Item) -> Option<u64>;
 

@@ -36,6 +36,8 @@ pub(crate) trait Contestant: Send + Sync {
     fn read(&self, items: &[Item], present: bool) -> Cost;
     /// Reads that do not depend on each other: as many at once as the processor can.
     fn read_stream(&self, items: &[Item]) -> Cost;
+    /// Batches of reads.
+    fn read_many(&self, items: &[Item]) -> Cost;
     fn read_owned(&self, items: &[Item]) -> Cost;
     /// Joins in the one order, leaves in the other.
     fn join_and_leave(&self, joins: &[Item], leaves: &[Item]) -> [Cost; 2];
@@ -104,6 +106,13 @@ impl<S: Store> Contestant for Turns<S> {
 
     fn read_stream(&self, items: &[Item]) -> Cost {
         let (found, timing) = timed(|| items.iter().filter(|item| self.0.read(item).is_some()).count());
+        assert_eq!(found, items.len(), "a read found what is there");
+        timing.per(items.len())
+    }
+
+    fn read_many(&self, items: &[Item]) -> Cost {
+        let (found, timing) =
+            timed(|| items.chunks(BATCH).map(|batch| self.0.read_many(batch)).sum::<usize>());
         assert_eq!(found, items.len(), "a read found what is there");
         timing.per(items.len())
     }

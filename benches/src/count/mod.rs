@@ -60,6 +60,7 @@ pub enum Kind {
     Track,
     Untrack,
     Update,
+    ReadMany,
     TrackMany,
     SessionEnd,
     DeltaMake,
@@ -100,12 +101,13 @@ impl Operation {
 /// `get_hit` and `get_miss` are `Tracker::read`, `list_1000_per_member` is `Tracker::for_each`, both with a closure that
 /// looks at the meta; the `owned` forms are `Tracker::get` and `Tracker::list`. `event_join` is a track in a topic that somebody
 /// subscribes to.
-pub const OPERATIONS: [Operation; 15] = [
+pub const OPERATIONS: [Operation; 16] = [
     op(Kind::GetHit, "get_hit", 4_000, 1),
     op(Kind::GetMiss, "get_miss", 4_000, 1),
     op(Kind::GetOwned, "get_owned", 4_000, 1),
     op(Kind::ListPerMember, "list_1000_per_member", 20, crate::TOPIC_MEMBERS),
     op(Kind::ListOwnedPerMember, "list_owned_per_member", 20, crate::TOPIC_MEMBERS),
+    op(Kind::ReadMany, "read_many_64", 60, BATCH),
     op(Kind::Count, "count", 4_000, 1),
     op(Kind::Contains, "contains", 4_000, 1),
     op(Kind::Track, "track", 4_000, 1),

@@ -71,7 +71,7 @@ pub fn run(operation: &Operation, steps: usize, entries: usize, watched: bool) -
     let counters = if watched { counters()? } else { Counters::private() };
     let config = config().counters(counters);
     match operation.kind {
-        Kind::GetHit | Kind::GetMiss | Kind::GetOwned | Kind::Count | Kind::Contains => {
+        Kind::GetHit | Kind::GetMiss | Kind::GetOwned | Kind::ReadMany | Kind::Count | Kind::Contains => {
             read(operation, steps, resident(shape, config), shape);
         }
         Kind::ListPerMember | Kind::ListOwnedPerMember => list(operation.kind, steps, shape, config),
@@ -117,7 +117,13 @@ fn read(operation: &Operation, steps: usize, resident: ManuallyDrop<Resident>, s
     let rows: Vec<Row> = if operation.kind == Kind::GetMiss {
         shape.fresh(operation.prepared())
     } else {
-        resident.rows.iter().cycle().take(operation.prepared()).map(|&(row, _)| row).collect()
+        resident
+            .rows
+            .iter()
+            .cycle()
+            .take(operation.prepared() * operation.per_step)
+            .map(|&(row, _)| row)
+            .collect()
     };
     match operation.kind {
         Kind::GetHit => count_measured_part(steps, &mut |step| {
@@ -129,6 +135,13 @@ fn read(operation: &Operation, steps: usize, resident: ManuallyDrop<Resident>, s
         Kind::GetOwned => count_measured_part(steps, &mut |step| {
             black_box(tracker.get(rows[step].topic, rows[step].key));
         }),
+        Kind::ReadMany => {
+            let batches: Vec<&[Row]> = rows.chunks_exact(BATCH).collect();
+            count_measured_part(steps, &mut |step| {
+                let keys = batches[step].iter().map(|row| (row.topic, row.key));
+                assert_eq!(tracker.read_many(keys, |_, entry| look(entry)), BATCH);
+            });
+        }
         Kind::Count => count_measured_part(steps, &mut |step| {
             black_box(tracker.count(rows[step].topic));
         }),

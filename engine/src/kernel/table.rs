@@ -227,7 +227,15 @@ impl<const FAULT: u8> Table<FAULT> {
         Self { root }
     }
 
-    /// Fetches the home bucket of a hash ahead of a search, and the segment's first bucket, whose count a change will touch.
+    /// Fetches the home bucket of a hash ahead of a search.
+    #[inline(always)]
+    pub(crate) fn prefetch_home(self, words: &Words, hash: u32) {
+        if let Some(segment) = self.segment(words, hash) {
+            words.prefetch(segment + home_of(hash) * BUCKET_WORDS);
+        }
+    }
+
+    /// As [`prefetch_home`](Self::prefetch_home), and fetches the segment's first bucket, whose count a change will touch.
     #[inline(always)]
     pub(crate) fn prefetch(self, words: &Words, hash: u32) {
         if let Some(segment) = self.segment(words, hash) {

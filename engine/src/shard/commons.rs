@@ -171,6 +171,12 @@ impl Commons {
 
     /// Fetches the bucket in which an entry is looked for.
     #[inline]
+    pub(crate) fn prefetch_home(&self, shard: u16, key_hash: u32) {
+        self.entries(shard).prefetch_home(self.words(), key_hash);
+    }
+
+    /// Fetches what of the index a change of an entry will look at.
+    #[inline]
     pub(crate) fn prefetch(&self, shard: u16, key_hash: u32) {
         self.entries(shard).prefetch(self.words(), key_hash);
     }

@@ -172,11 +172,16 @@ impl<'a> Reader<'a> {
         if is_topic { Verdict::Hit((), stamp) } else { Verdict::Other(stamp) }
     }
 
-    /// Runs `visit` on every visible entry with this key, oldest here first; returns how many there were.
+    /// Runs `visit` on every visible entry with this key, oldest here first; returns how many there were. `hash` is that of both.
     #[inline(always)]
-    pub(crate) fn find(self, name: &[u8], key: &[u8], mut visit: impl FnMut(&EntryView<'_>)) -> usize {
+    pub(crate) fn find(
+        self,
+        name: &[u8],
+        key: &[u8],
+        hash: u32,
+        mut visit: impl FnMut(&EntryView<'_>),
+    ) -> usize {
         let words = self.commons.words();
-        let hash = self.commons.hash_key(name, key);
         let form = TopicSlot::short_form(self.shard, name);
         // The slot, if it is one and its bytes lie in it; all else takes the longer way.
         let glance = self.commons.entries(self.shard).glance(words, hash, |id| {

@@ -87,3 +87,33 @@ fn t1_a_writer_reads_its_writes_while_others_write_to_the_same_topic() {
     let stats = tracker.stats();
     assert_eq!((stats.tracked_total, stats.untracked_total), (2000, 2000));
 }
+
+#[test]
+fn many_keys_are_read_as_one_by_one_in_the_order_given() {
+    let tracker = Tracker::new();
+    let sessions = [tracker.session(), tracker.session()];
+    let long = "k".repeat(60);
+    let mut keys = Vec::new();
+    for number in 0..100 {
+        // Short ones, some that two sessions have, long ones, and some that nobody has.
+        let (topic, key) = (format!("room:{}", number % 7), format!("{number}{}", &long[..number % 60]));
+        for session in &sessions[..[1, 2, 0][number % 3]] {
+            session.track(&topic, &key, &long[..number / 2]).unwrap();
+        }
+        keys.push((topic, key));
+    }
+    // More than once, and not in the order in which they came.
+    let asked: Vec<_> = keys.iter().rev().chain(&keys[3..40]).collect();
+    for len in [0, 1, 15, 16, 17, asked.len()] {
+        let asked = &asked[..len];
+        let one_by_one: Vec<_> = (0..len)
+            .flat_map(|at| tracker.get(&asked[at].0, &asked[at].1).into_iter().map(move |entry| (at, entry)))
+            .collect();
+        let mut found = Vec::new();
+        let count = tracker.read_many(asked.iter().map(|&(topic, key)| (topic, key)), |at, entry| {
+            found.push((at, entry.to_entry()));
+        });
+        assert_eq!((count, found), (one_by_one.len(), one_by_one));
+    }
+    assert_eq!(tracker.read_many(Vec::<(&str, &str)>::new(), |_, _| panic!("nothing was asked for")), 0);
+}

@@ -144,6 +144,7 @@ fn between_cuts(history: &History, held: &Live, clock: u64) {
 
 fn reads_agree(tracker: &Tracker, listed: &View) {
     assert_eq!((tracker.len(), tracker.is_empty()), (listed.len(), listed.is_empty()));
+    let (mut asked, mut expected) = (Vec::new(), Vec::new());
     for number in 0..3 {
         let name = topic(number);
         let list = tracker.list(&name);
@@ -156,8 +157,13 @@ fn reads_agree(tracker: &Tracker, listed: &View) {
                 list.iter().filter(|entry| entry.key() == key.as_bytes()).cloned().collect();
             assert_eq!(tracker.get(&name, &key), here);
             assert_eq!(tracker.contains(&name, &key), !here.is_empty());
+            asked.push((name.clone(), key));
+            expected.extend(here.into_iter().map(|entry| (asked.len() - 1, entry)));
         }
     }
+    let mut found = Vec::new();
+    let count = tracker.read_many(asked, |at, entry| found.push((at, entry.to_entry())));
+    assert_eq!((count, &found), (expected.len(), &expected), "many at once are read as one by one");
     let stats = tracker.stats();
     assert!(stats.entries >= listed.len() && stats.events_missed_total == 0);
     assert_eq!(stats.entries, stats.entries_local + stats.entries_remote);
