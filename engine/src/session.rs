@@ -9,6 +9,8 @@ use std::fmt;
 
 /// Operations that one lock of a shard covers in a batch.
 const BATCH_PER_LOCK: usize = 64;
+/// Slots between the one that is asked for and the one that is looked at.
+const SLOTS_AHEAD: usize = 8;
 
 /// An entry of a batch, the `at`-th given, with its bytes in the batch's buffer.
 struct Pending {
@@ -477,13 +479,22 @@ impl Session {
     /// long for it.
     fn for_each_own(&self, slots: Vec<SlotId>, mut each: impl FnMut(&Shard, &mut State, Option<SlotId>)) {
         let commons = &self.tracker.commons;
-        let mut places: Vec<(u16, SlotId)> =
-            slots.into_iter().map(|slot| (commons.shard_of_slot(slot), slot)).collect();
+        let place = |(at, &slot): (usize, &SlotId)| {
+            if let Some(&soon) = slots.get(at + SLOTS_AHEAD) {
+                commons.prefetch_slot(soon);
+            }
+            (commons.shard_of_slot(slot), slot)
+        };
+        let mut places: Vec<(u16, SlotId)> = slots.iter().enumerate().map(place).collect();
         places.sort_unstable();
         for group in places.chunk_by(|a, b| a.0 == b.0) {
-            let shard = &self.tracker.shards[usize::from(group[0].0)];
+            let index = group[0].0;
+            let shard = &self.tracker.shards[usize::from(index)];
             for part in group.chunks(BATCH_PER_LOCK) {
+                // All of them are on their way before the first is worked on.
+                part.iter().for_each(|&(_, slot)| commons.prefetch_leads(index, slot));
                 let mut state = shard.lock();
+                part.iter().for_each(|&(_, slot)| state.prefetch_dot(slot));
                 for &(_, slot) in part {
                     if state.is_own(self.id.0, slot) {
                         each(shard, &mut state, Some(slot));

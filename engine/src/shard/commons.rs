@@ -4,7 +4,7 @@ use super::layout::{EntrySlot, NUMBER_MAX, Owner, at};
 use crate::Config;
 use crate::kernel::counts::Hides;
 use crate::kernel::origin::{ORIGIN_WORDS, OriginTable};
-use crate::kernel::slot::{DRAFTS, DRAFTS_WORDS};
+use crate::kernel::slot::{DRAFTS, DRAFTS_WORDS, SLOT_WORDS};
 use crate::kernel::table::Table;
 use crate::memory::{Arena, MemoryStats, PAGE_WORDS, Words};
 use crate::sync::Ordering;
@@ -191,6 +191,26 @@ impl Commons {
     #[inline]
     pub(crate) fn prefetch_slots(&self, shard: u16, key_hash: u32) {
         self.entries(shard).prefetch_slots(self.words(), key_hash);
+    }
+
+    /// Fetches a slot.
+    #[inline]
+    pub(crate) fn prefetch_slot(&self, slot: u32) {
+        self.words().prefetch(at(slot));
+        self.words().prefetch(at(slot) + SLOT_WORDS - 1);
+    }
+
+    /// Fetches what leads to a slot in a shard, and the head of its page: what taking the entry out will change.
+    #[inline]
+    pub(crate) fn prefetch_leads(&self, shard: u16, slot: u32) {
+        let hash = self.words().cell(at(slot)).word(1).load(Ordering::Relaxed) >> 32;
+        self.prefetch(shard, hash as u32);
+        self.words().prefetch(at(slot) & !(PAGE_WORDS - 1));
+    }
+
+    /// The clock of a slot's entry. For a slot that is not freed; of another, some number.
+    pub(crate) fn clock_of(&self, slot: u32) -> u64 {
+        self.words().cell(at(slot)).word(2).load(Ordering::Relaxed) & NUMBER_MAX
     }
 
     /// The topic of a slot's entry. For a slot that is not freed.

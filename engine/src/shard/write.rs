@@ -149,6 +149,12 @@ impl State {
         held.owner() == Owner::Session(session) && self.lane.dots.get(held.clock()) == Some(slot)
     }
 
+    /// Asks for the dot of an own entry, whatever the slot is by now.
+    #[inline]
+    pub(crate) fn prefetch_dot(&self, slot: SlotId) {
+        self.lane.dots.prefetch(self.store.commons.clock_of(slot));
+    }
+
     /// Adds an entry. `full`: why the session may not have another, said only if it does not have this one already.
     pub(crate) fn track(
         &mut self,
