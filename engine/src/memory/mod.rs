@@ -21,7 +21,7 @@ mod slab;
 mod tests;
 mod words;
 
-pub(crate) use slab::{Memory, Slab};
+pub(crate) use slab::{Memory, Run, Slab};
 pub(crate) use words::{Words, prefetch};
 
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering, wait};

@@ -17,6 +17,14 @@ const GRANULE_WORDS: usize = 4;
 
 const _: () = assert!((PAGE_WORDS - HEAD_WORDS) / 12 * 12 == PAGE_WORDS - HEAD_WORDS);
 
+/// Cells of one size that follow each other, taken and not in use yet.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Run {
+    /// The first of them.
+    next: u32,
+    left: u32,
+}
+
 /// The pages of one shard that have free cells, by size.
 #[derive(Debug, Default)]
 pub(crate) struct Slab {
@@ -125,7 +133,48 @@ impl Memory<'_> {
         }
     }
 
+    /// A cell of the run, as from [`take`](Allocate::take). A run that is used up is begun anew with `want` cells, or fewer: as many as follow each
+    /// other where there are free ones.
+    pub(crate) fn take_next(&mut self, run: &mut Run, words: usize, want: u32) -> Option<usize> {
+        let Some(class) = class_of(words).filter(|_| run.left > 0 || want > 1) else {
+            return self.take(words);
+        };
+        // As in `take`.
+        fence(Ordering::Release);
+        if run.left == 0 {
+            let (at, left) = self.take_cells(class, want)?;
+            *run = Run { next: (at / GRANULE_WORDS) as u32, left };
+        }
+        let at = run.next as usize * GRANULE_WORDS;
+        *run = Run { next: run.next + (SIZES[class] / GRANULE_WORDS) as u32, left: run.left - 1 };
+        let words = self.arena.words();
+        if run.left > 0 {
+            // Whoever comes next finds it near.
+            let next = run.next as usize * GRANULE_WORDS;
+            words.prefetch(next);
+            words.prefetch(next + HEAD_WORDS);
+        }
+        words.cell(at).word(0).store(0, Ordering::Relaxed);
+        fence(Ordering::Release);
+        Some(at)
+    }
+
+    /// Gives back what a run has left.
+    pub(crate) fn end_run(&mut self, run: Run, words: usize) {
+        for index in 0..run.left as usize {
+            self.give(run.next as usize * GRANULE_WORDS + index * words, words);
+        }
+    }
+
     fn take_cell(&mut self, class: usize) -> Option<usize> {
+        let (at, _) = self.take_cells(class, 1)?;
+        // Not live before it is published, whatever the place was before: bytes of a meta could be taken for a stamp.
+        self.arena.words().cell(at).word(0).store(0, Ordering::Relaxed);
+        Some(at)
+    }
+
+    /// Up to so many cells that follow each other, and how many.
+    fn take_cells(&mut self, class: usize, want: u32) -> Option<(usize, u32)> {
         let page = match self.slab.open[class] {
             0 => {
                 let page = self.arena.take(1)?;
@@ -141,22 +190,21 @@ impl Memory<'_> {
             (words.cell(page as usize * PAGE_WORDS).word(0), words.cell(page as usize * PAGE_WORDS).word(1));
         let (used_fresh, first) = (counts.load(Ordering::Relaxed), free.load(Ordering::Relaxed));
         let (used, fresh) = (used_fresh as u32, (used_fresh >> 32) as u32);
-        let mut fresh_now = fresh;
+        let (mut fresh_now, mut taken) = (fresh, 1);
         let at = if first == 0 {
-            fresh_now += 1;
+            taken = want.min(cells_of(class) - fresh);
+            fresh_now += taken;
             page as usize * PAGE_WORDS + HEAD_WORDS + fresh as usize * SIZES[class]
         } else {
             let at = first as usize * GRANULE_WORDS;
             free.store(words.cell(at).word(1).load(Ordering::Relaxed), Ordering::Relaxed);
             at
         };
-        counts.store(u64::from(used + 1) | u64::from(fresh_now) << 32, Ordering::Relaxed);
-        if used + 1 == cells_of(class) {
+        counts.store(u64::from(used + taken) | u64::from(fresh_now) << 32, Ordering::Relaxed);
+        if used + taken == cells_of(class) {
             self.close(class, self.head(page));
         }
-        // Not live before it is published, whatever the place was before: bytes of a meta could be taken for a stamp.
-        words.cell(at).word(0).store(0, Ordering::Relaxed);
-        Some(at)
+        Some((at, taken))
     }
 
     fn give_cell(&mut self, class: usize, at: usize) {

@@ -17,7 +17,7 @@ use crate::kernel::members::List;
 use crate::kernel::revise::{Leads, Spot};
 use crate::kernel::slot::{SLOT_WORDS, Slot};
 use crate::kernel::table::{Allocate, NoRoom, Verdict, Writer};
-use crate::memory::{Memory, PAGE_WORDS, Slab, Words};
+use crate::memory::{Memory, PAGE_WORDS, Run, Slab, Words};
 use crate::sync::{Arc, Ordering};
 
 /// The number of a slot, unique in the tracker while its entry lives. Reused after it is gone.
@@ -170,7 +170,7 @@ impl Store {
         let words = self.commons.words();
         let mut memory = memory!(self);
         self.names.reserve(words, &mut memory, hash.short(), hash_of(words))?;
-        let (place, blob) = take_slot(&mut memory, TopicSlot::blob_len(name))?;
+        let (place, blob) = take_slot(&mut memory, TopicSlot::blob_len(name), (&mut Run::default(), 1))?;
         let stamp = Self::next_stamp(&mut self.stamps);
         let record = self.topics.insert(TopicRecord {
             name: Topic::from(name),
@@ -178,6 +178,7 @@ impl Store {
             id: id(place),
             stamp,
             list: List::default(),
+            run: Run::default(),
             others: OriginCounts::default(),
             told: 0,
             listeners: Vec::new(),
@@ -204,6 +205,7 @@ impl Store {
         let blob = TopicSlot(EntrySlot::peek(words, topic.id).0).blob();
         Slot::<0>::free(words, place);
         topic.list.free(words, &mut memory);
+        memory.end_run(topic.run, SLOT_WORDS);
         topic.others.free(&mut memory);
         if let Some(blob) = blob {
             memory.give(blob.at, blob.len.div_ceil(8));
@@ -293,7 +295,10 @@ impl Store {
             position: topic.list.next_position(),
             owner: fresh.owner,
         };
-        let slot = publish(words, &mut memory, Self::next_stamp(stamps), &draft, fresh.key, fresh.meta)?;
+        let want = topic.run_len();
+        let source = (&mut topic.run, want);
+        let stamp = Self::next_stamp(stamps);
+        let slot = publish(words, &mut memory, source, stamp, &draft, (fresh.key, fresh.meta))?;
         let mut leads = Leads { words, index: &mut self.entries, list: &mut topic.list };
         let stamp = || Self::next_stamp(stamps);
         if let Err(no_room) = leads.join(&mut memory, fresh.hash, held.named, slot, stamp) {
@@ -369,7 +374,8 @@ impl Store {
             owner: held.owner(),
         };
         let stamp = Self::next_stamp(&mut self.stamps);
-        let new = publish(words, &mut memory, stamp, &draft, &key, meta)?;
+        let source = (&mut Run::default(), 1);
+        let new = publish(words, &mut memory, source, stamp, &draft, (&key, meta))?;
         let Self { commons, slab, entries, topics, pins, .. } = self;
         let (words, mut memory) = (commons.words(), Memory { arena: &commons.arena, slab });
         let list = &mut topics.get_mut(record).list;
@@ -434,13 +440,17 @@ impl Store {
     }
 }
 
-/// A place for a slot, and one for so many bytes that do not fit it, if there are any.
-fn take_slot(memory: &mut Memory<'_>, outside: usize) -> Result<(usize, Option<usize>), NoRoom> {
+/// A place for a slot, from a run that is begun with so many places, and one for so many bytes that do not fit it, if there are any.
+fn take_slot(
+    memory: &mut Memory<'_>,
+    outside: usize,
+    (run, want): (&mut Run, u32),
+) -> Result<(usize, Option<usize>), NoRoom> {
     let blob = match outside {
         0 => None,
         len => Some(memory.take(len.div_ceil(8)).ok_or(NoRoom)?),
     };
-    match (memory.take(SLOT_WORDS), blob) {
+    match (memory.take_next(run, SLOT_WORDS, want), blob) {
         (Some(place), blob) => Ok((place, blob)),
         (None, blob) => {
             if let Some(blob) = blob {
@@ -455,12 +465,12 @@ fn take_slot(memory: &mut Memory<'_>, outside: usize) -> Result<(usize, Option<u
 fn publish(
     words: &Words,
     memory: &mut Memory<'_>,
+    source: (&mut Run, u32),
     stamp: u64,
     draft: &Draft,
-    key: &[u8],
-    meta: &[u8],
+    (key, meta): (&[u8], &[u8]),
 ) -> Result<SlotId, NoRoom> {
-    let (place, blob) = take_slot(memory, blob_len(key, meta))?;
+    let (place, blob) = take_slot(memory, blob_len(key, meta), source)?;
     Slot::<0>::publish(words, place, &EntrySlot::pack(words, stamp, draft, key, meta, blob).0);
     Ok(id(place))
 }
