@@ -38,9 +38,9 @@
 //! * **Lists.** [`Tracker::list`], [`Tracker::for_each`] and pages have every entry that was present throughout, once, and no entry twice;
 //!   what joins or leaves meanwhile may be there or not. [`Tracker::snapshot`] and a subscription's are one instant of the topic.
 //! * **Reads take no lock** and write no memory that another thread reads: [`Tracker::get`], [`read`](Tracker::read),
-//!   [`read_many`](Tracker::read_many), [`contains`](Tracker::contains), `list`, `for_each`, pages, [`count`](Tracker::count) and [`topics`](Tracker::topics). A writer that the system
-//!   puts to sleep in the middle of a change holds none of them up. (`count` takes the topic's lock if, while a node is down, writers leave it
-//!   no moment in 64 looks.)
+//!   [`read_many`](Tracker::read_many), [`contains`](Tracker::contains), `list`, `for_each`, pages, [`count`](Tracker::count) and
+//!   [`topics`](Tracker::topics). A writer that the system puts to sleep in the middle of a change holds none of them up. (`count` takes the
+//!   topic's lock if, while a node is down, writers leave it no moment in 64 looks.)
 //! * **Between nodes** the view is eventually consistent: an entry is its owner's to change, and other nodes see the owner's
 //!   operations in the owner's order, later. The same key tracked on two nodes is two entries, on both.
 //!

@@ -4,7 +4,7 @@ use super::group::Group;
 use super::members::{Head, List, Walk, Walked};
 use super::slot::{SLOT_WORDS, Slot};
 use super::table::{Allocate, Table, Verdict, Writer};
-use crate::memory::{Arena, Memory, Slab, Words};
+use crate::memory::{Arena, Memory, Run, Slab, Words};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -174,6 +174,37 @@ fn walked(words: &Words, head: Head, after: u64, most: usize) -> (Walked, Vec<(u
         },
     );
     (end, seen)
+}
+
+#[test]
+fn a_run_has_cells_that_follow_each_other_and_gives_back_what_it_has_left() {
+    let mut bench = Bench::new();
+    // One page stays open.
+    let first = bench.slot(7);
+    let before = bench.arena.stats().used_bytes;
+    let mut memory = bench.memory();
+    let (mut one, mut two) = (Run::default(), Run::default());
+    let mut taken = Vec::new();
+    for _ in 0..100 {
+        for run in [&mut one, &mut two] {
+            taken.push(memory.take_next(run, SLOT_WORDS, 10).unwrap());
+            assert!(run.left() < 10);
+        }
+    }
+    // Every second one is of one run. A page has room for four of ten and one of two.
+    let followed = taken.iter().zip(&taken[2..]).filter(|&(&at, &next)| at + SLOT_WORDS == next).count();
+    assert!(followed >= 198 - 30, "{followed} of 198 follow");
+    assert_eq!(taken.iter().collect::<BTreeSet<_>>().len(), 200, "no cell is taken twice");
+    assert!(!taken.contains(&(first as usize * GRANULE_WORDS)));
+    // A run that has been begun is used up, and one cell alone is no run.
+    for _ in 0..=one.left() {
+        taken.push(memory.take_next(&mut one, SLOT_WORDS, 1).unwrap());
+    }
+    assert_eq!(one.left(), 0);
+    memory.end_run(&mut two, SLOT_WORDS);
+    assert_eq!(two.left(), 0);
+    taken.into_iter().for_each(|at| memory.give(at, SLOT_WORDS));
+    assert_eq!(bench.arena.stats().used_bytes, before);
 }
 
 proptest! {

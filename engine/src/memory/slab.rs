@@ -25,6 +25,13 @@ pub(crate) struct Run {
     left: u32,
 }
 
+impl Run {
+    /// Cells that are not in use yet.
+    pub(crate) fn left(&self) -> usize {
+        self.left as usize
+    }
+}
+
 /// The pages of one shard that have free cells, by size.
 #[derive(Debug, Default)]
 pub(crate) struct Slab {
@@ -159,8 +166,9 @@ impl Memory<'_> {
         Some(at)
     }
 
-    /// Gives back what a run has left.
-    pub(crate) fn end_run(&mut self, run: Run, words: usize) {
+    /// Gives back what a run of cells of so many words has left.
+    pub(crate) fn end_run(&mut self, run: &mut Run, words: usize) {
+        let run = std::mem::take(run);
         for index in 0..run.left as usize {
             self.give(run.next as usize * GRANULE_WORDS + index * words, words);
         }

@@ -205,7 +205,7 @@ impl Store {
         let blob = TopicSlot(EntrySlot::peek(words, topic.id).0).blob();
         Slot::<0>::free(words, place);
         topic.list.free(words, &mut memory);
-        memory.end_run(topic.run, SLOT_WORDS);
+        memory.end_run(&mut topic.run, SLOT_WORDS);
         topic.others.free(&mut memory);
         if let Some(blob) = blob {
             memory.give(blob.at, blob.len.div_ceil(8));
@@ -400,6 +400,9 @@ impl Store {
             free_or_keep(words, memory, pins, slot, held);
         });
         let members = topic.len();
+        if topic.run.left() > members {
+            memory.end_run(&mut topic.run, SLOT_WORDS);
+        }
         let origin = held.origin();
         if origin == LOCAL {
             set_members(words, at(topic.id), members);
