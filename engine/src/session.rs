@@ -420,7 +420,7 @@ impl Session {
             return Vec::new();
         }
         let mut slots = Vec::with_capacity(owned.len());
-        self.for_each_own(owned.candidates(), |_, _, slot| slots.extend(slot));
+        self.for_each_own(owned.candidates(), |_, _| (), |_, _, slot| slots.extend(slot));
         // The session's lock keeps them in their slots, but for a shutdown: then they are gone, or others'.
         let mut read = Entries::new(&self.tracker.commons);
         let entries = slots.into_iter().filter_map(|slot| read.read(slot));
@@ -465,7 +465,8 @@ impl Session {
     /// Takes those entries out that are this session's; returns their slots.
     fn leave(&self, slots: Vec<SlotId>, wakes: &mut Wakes) -> Vec<SlotId> {
         let mut left = Vec::with_capacity(slots.len());
-        self.for_each_own(slots, |shard, state, slot| match slot {
+        let ask = |shard, slot| self.tracker.commons.prefetch_leads(shard, slot);
+        self.for_each_own(slots, ask, |shard, state, slot| match slot {
             Some(slot) => {
                 state.untrack(slot, wakes);
                 left.push(slot);
@@ -476,8 +477,13 @@ impl Session {
     }
 
     /// Runs `each` on those slots that are this session's, and without a slot before a shard is unlocked: after a few, so that nobody waits
-    /// long for it.
-    fn for_each_own(&self, slots: Vec<SlotId>, mut each: impl FnMut(&Shard, &mut State, Option<SlotId>)) {
+    /// long for it. `ask` may ask for what `each` will look at.
+    fn for_each_own(
+        &self,
+        slots: Vec<SlotId>,
+        ask: impl Fn(u16, SlotId),
+        mut each: impl FnMut(&Shard, &mut State, Option<SlotId>),
+    ) {
         let commons = &self.tracker.commons;
         let place = |(at, &slot): (usize, &SlotId)| {
             if let Some(&soon) = slots.get(at + SLOTS_AHEAD) {
@@ -492,7 +498,7 @@ impl Session {
             let shard = &self.tracker.shards[usize::from(index)];
             for part in group.chunks(BATCH_PER_LOCK) {
                 // All of them are on their way before the first is worked on.
-                part.iter().for_each(|&(_, slot)| commons.prefetch_leads(index, slot));
+                part.iter().for_each(|&(_, slot)| ask(index, slot));
                 let mut state = shard.lock();
                 part.iter().for_each(|&(_, slot)| state.prefetch_dot(slot));
                 for &(_, slot) in part {

@@ -197,8 +197,7 @@ impl Ahead {
     #[inline(always)]
     fn new(words: &Words, at: usize, sparse: bool, used: usize) -> Self {
         let next = link_of(words, at) as usize * GRANULE_WORDS;
-        words.prefetch(next);
-        words.prefetch(next + 8);
+        words.prefetch_two(next);
         Self { at, sparse, used, next, next_sparse: None }
     }
 
@@ -221,9 +220,7 @@ impl Ahead {
 
     #[inline(always)]
     fn fetch(words: &Words, id: u32) {
-        let slot = id as usize * GRANULE_WORDS;
-        words.prefetch(slot);
-        words.prefetch(slot + 8);
+        words.prefetch_two(id as usize * GRANULE_WORDS);
     }
 
     /// The cells of the next chunk, if there is one, and whether they are sparse.

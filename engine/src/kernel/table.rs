@@ -188,6 +188,12 @@ fn home_of(hash: u32) -> usize {
     (hash >> 8) as usize & (BUCKETS - 1)
 }
 
+/// The place of the home bucket of a hash in the segment at that place.
+#[inline(always)]
+fn home_at(segment: usize, hash: u32) -> usize {
+    segment + home_of(hash) * BUCKET_WORDS
+}
+
 /// The lanes of a bucket that have this tag, a bit each, from its first two words.
 #[cfg(all(target_arch = "x86_64", not(loom)))]
 #[inline(always)]
@@ -230,38 +236,42 @@ impl<const FAULT: u8> Table<FAULT> {
     /// Fetches the home bucket of a hash ahead of a search.
     #[inline(always)]
     pub(crate) fn prefetch_home(self, words: &Words, hash: u32) {
-        if let Some(segment) = self.segment(words, hash) {
-            words.prefetch(segment + home_of(hash) * BUCKET_WORDS);
+        if let Some(spot) = self.locate(words, hash) {
+            words.prefetch(home_at(spot.bucket, hash));
         }
     }
 
     /// As [`prefetch_home`](Self::prefetch_home), and fetches the segment's first bucket, whose count a change will touch.
     #[inline(always)]
     pub(crate) fn prefetch(self, words: &Words, hash: u32) {
-        if let Some(segment) = self.segment(words, hash) {
-            words.prefetch(segment + home_of(hash) * BUCKET_WORDS);
-            words.prefetch(segment);
+        if let Some(spot) = self.locate(words, hash) {
+            words.prefetch(home_at(spot.bucket, hash));
+            words.prefetch(spot.bucket);
         }
     }
 
-    /// The segment of a hash, for who only asks for lines: it may be stale.
+    /// The first bucket of the segment of a hash; `None` if the table is empty.
     #[inline(always)]
-    fn segment(self, words: &Words, hash: u32) -> Option<usize> {
+    fn locate(self, words: &Words, hash: u32) -> Option<Sighting> {
+        // Acquire, twice: pair with the Release of `Writer::swing_directory` and `link`; what the directory names is filled.
         let root = words.cell(self.root).word(0).load(Ordering::Acquire);
-        (root != 0).then(|| {
-            let entry = words.cell(Link::unpack(root).entry(hash)).word(0).load(Ordering::Acquire);
-            Link::unpack(entry).at
-        })
+        if root == 0 {
+            return None;
+        }
+        let entry_at = Link::unpack(root).entry(hash);
+        let entry = words.cell(entry_at).word(0).load(Ordering::Acquire);
+        let bucket = Link::unpack(entry).at;
+        Some(Sighting { root: (self.root, root), entry: (entry_at, entry), bucket, lane: 0 })
     }
 
     /// Fetches the slots in the home bucket of a hash that may be the ones sought, ahead of a search. What it looks at may be stale: it
     /// only asks.
     #[inline(always)]
     pub(crate) fn prefetch_slots(self, words: &Words, hash: u32) {
-        let Some(segment) = self.segment(words, hash) else {
+        let Some(spot) = self.locate(words, hash) else {
             return;
         };
-        let bucket = segment + home_of(hash) * BUCKET_WORDS;
+        let bucket = home_at(spot.bucket, hash);
         let cell = words.cell(bucket);
         let (low, tail) = (cell.word(0).load(Ordering::Relaxed), cell.word(1).load(Ordering::Relaxed));
         let mut lanes = lanes_with(tag_of(hash), low, tail);
@@ -269,8 +279,7 @@ impl<const FAULT: u8> Table<FAULT> {
             let id = number_at(words, bucket, lanes.trailing_zeros() as usize);
             lanes &= lanes - 1;
             let slot = (id & !crate::kernel::group::GROUP) as usize * GRANULE_WORDS;
-            words.prefetch(slot);
-            words.prefetch(slot + BUCKET_WORDS);
+            words.prefetch_two(slot);
         }
     }
 
@@ -284,26 +293,22 @@ impl<const FAULT: u8> Table<FAULT> {
         hash: u32,
         judge: impl FnOnce(u32) -> Option<(R, u64)>,
     ) -> Glance<R> {
-        // All as in `find` and `search`.
-        let root = words.cell(self.root).word(0).load(Ordering::Acquire);
-        if root == 0 {
+        let Some(mut spot) = self.locate(words, hash) else {
             return Glance::Absent;
-        }
-        let entry_at = Link::unpack(root).entry(hash);
-        let entry = words.cell(entry_at).word(0).load(Ordering::Acquire);
-        let bucket = Link::unpack(entry).at + home_of(hash) * BUCKET_WORDS;
-        let cell = words.cell(bucket);
+        };
+        spot.bucket = home_at(spot.bucket, hash);
+        let cell = words.cell(spot.bucket);
+        // Acquire: as in `search`.
         let low = cell.word(0).load(Ordering::Acquire);
         let tail = cell.word(1).load(Ordering::Acquire);
         let lanes = lanes_with(tag_of(hash), low, tail);
-        let lane = lanes.trailing_zeros() as usize;
-        let spot = Sighting { root: (self.root, root), entry: (entry_at, entry), bucket, lane };
         if lanes == 0 {
             let is_absent =
                 overflows(tail) == 0 && (FAULT == fault::MISS_UNCHECKED || spot.is_current(words));
             return if is_absent { Glance::Absent } else { Glance::Unsure };
         }
-        let id = number_at(words, bucket, lane);
+        spot.lane = lanes.trailing_zeros() as usize;
+        let id = number_at(words, spot.bucket, spot.lane);
         let Some((hit, stamp)) = judge(id) else {
             return Glance::Unsure;
         };
@@ -327,15 +332,7 @@ impl<const FAULT: u8> Table<FAULT> {
         mut judge: impl FnMut(u32, Sighting) -> Verdict<R>,
     ) -> Option<R> {
         loop {
-            // Acquire, twice: pair with the Release of `Writer::swing_directory` and `link`; what the directory names is filled.
-            let root = words.cell(self.root).word(0).load(Ordering::Acquire);
-            if root == 0 {
-                return None;
-            }
-            let entry_at = Link::unpack(root).entry(hash);
-            let entry = words.cell(entry_at).word(0).load(Ordering::Acquire);
-            let bucket = Link::unpack(entry).at;
-            let mut spot = Sighting { root: (self.root, root), entry: (entry_at, entry), bucket, lane: 0 };
+            let mut spot = self.locate(words, hash)?;
             let found = Self::search(words, &mut spot, hash, &mut judge);
             if FAULT == fault::MISS_UNCHECKED && found.is_none() {
                 return None;

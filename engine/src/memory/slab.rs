@@ -141,15 +141,13 @@ impl Memory<'_> {
     }
 
     /// A cell of the run, as from [`take`](Allocate::take). A run that is used up is begun anew with `want` cells, or fewer: as many as follow each
-    /// other where there are free ones.
+    /// other where there are free ones. There are no runs of what is larger than any cell.
     pub(crate) fn take_next(&mut self, run: &mut Run, words: usize, want: u32) -> Option<usize> {
-        let Some(class) = class_of(words).filter(|_| run.left > 0 || want > 1) else {
-            return self.take(words);
-        };
+        let class = class_of(words)?;
         // As in `take`.
         fence(Ordering::Release);
         if run.left == 0 {
-            let (at, left) = self.take_cells(class, want)?;
+            let (at, left) = self.take_cells(class, want.max(1))?;
             *run = Run { next: (at / GRANULE_WORDS) as u32, left };
         }
         let at = run.next as usize * GRANULE_WORDS;
@@ -157,9 +155,7 @@ impl Memory<'_> {
         let words = self.arena.words();
         if run.left > 0 {
             // Whoever comes next finds it near.
-            let next = run.next as usize * GRANULE_WORDS;
-            words.prefetch(next);
-            words.prefetch(next + HEAD_WORDS);
+            words.prefetch_two(run.next as usize * GRANULE_WORDS);
         }
         words.cell(at).word(0).store(0, Ordering::Relaxed);
         fence(Ordering::Release);

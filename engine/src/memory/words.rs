@@ -167,6 +167,15 @@ mod imp {
 
 pub(crate) use imp::Words;
 
+impl Words {
+    /// Asks for the cache line of the word at that index, and for the next one: for a slot, which is two.
+    #[inline(always)]
+    pub(crate) fn prefetch_two(&self, at: usize) {
+        self.prefetch(at);
+        self.prefetch(at + 8);
+    }
+}
+
 /// Asks for the cache line of a place on the heap.
 #[inline(always)]
 pub(crate) fn prefetch<T>(place: &T) {

@@ -4,7 +4,7 @@ use super::layout::{EntrySlot, NUMBER_MAX, Owner, at};
 use crate::Config;
 use crate::kernel::counts::Hides;
 use crate::kernel::origin::{ORIGIN_WORDS, OriginTable};
-use crate::kernel::slot::{DRAFTS, DRAFTS_WORDS, SLOT_WORDS};
+use crate::kernel::slot::{DRAFTS, DRAFTS_WORDS};
 use crate::kernel::table::Table;
 use crate::memory::{Arena, MemoryStats, PAGE_WORDS, Words};
 use crate::sync::Ordering;
@@ -196,8 +196,7 @@ impl Commons {
     /// Fetches a slot.
     #[inline]
     pub(crate) fn prefetch_slot(&self, slot: u32) {
-        self.words().prefetch(at(slot));
-        self.words().prefetch(at(slot) + SLOT_WORDS - 1);
+        self.words().prefetch_two(at(slot));
     }
 
     /// Fetches what leads to a slot in a shard, and the head of its page: what taking the entry out will change.

@@ -75,6 +75,8 @@ impl Words {
     }
 
     pub(crate) fn prefetch(&self, _at: usize) {}
+
+    pub(crate) fn prefetch_two(&self, _at: usize) {}
 }
 
 /// Bugs that the models plant.
